@@ -1,0 +1,328 @@
+#include "relay/jetstream/client.h"
+
+#include <nats/nats.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace postrider {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::int64_t kRequestTimeoutMs = 2000;
+constexpr std::int64_t kWriteDeadlineMs = 2000;
+
+struct Destroy {
+  void operator()(natsOptions* p) const { natsOptions_Destroy(p); }
+  void operator()(natsConnection* p) const { natsConnection_Destroy(p); }
+  void operator()(natsSubscription* p) const { natsSubscription_Destroy(p); }
+  void operator()(natsMsg* p) const { natsMsg_Destroy(p); }
+};
+template <class T>
+using Owned = std::unique_ptr<T, Destroy>;
+
+ErrorKind kind_of(natsStatus status) {
+  switch (status) {
+    case NATS_NOT_PERMITTED:
+    case NATS_CONNECTION_AUTH_FAILED:
+      return ErrorKind::kNoPermission;
+    case NATS_MAX_PAYLOAD:
+      return ErrorKind::kTooLarge;
+    default:
+      return ErrorKind::kBrokerUnavailable;
+  }
+}
+
+std::string remedy_of(ErrorKind kind) {
+  if (kind == ErrorKind::kNoPermission)
+    return "give the relay's NATS user the permissions that docs/operating.md lists";
+  if (kind == ErrorKind::kTooLarge)
+    return "raise the broker's max_payload, and lower outbox.settings.max_payload_bytes to fit it";
+  return "";
+}
+
+[[noreturn]] void throw_status(natsStatus status, const std::string& what) {
+  const char* last = nats_GetLastError(nullptr);
+  std::string text = what + ": " + natsStatus_GetText(status);
+  if (last != nullptr && *last != '\0') text += std::string(" (") + last + ")";
+  const ErrorKind kind = kind_of(status);
+  throw Failure(kind, text, remedy_of(kind));
+}
+
+void check(natsStatus status, const std::string& what) {
+  if (status != NATS_OK) throw_status(status, what);
+}
+
+std::string read_secret(const std::string& path) {
+  std::ifstream file(path);
+  std::string secret;
+  if (!file || !std::getline(file, secret))
+    throw Failure(ErrorKind::kConfiguration, "cannot read " + path,
+                  "check the file and its rights");
+  return secret;
+}
+
+void configure_authentication(natsOptions* nats, const NatsOptions& options) {
+  if (!options.credentials_file.empty())
+    check(natsOptions_SetUserCredentialsFromFiles(nats, options.credentials_file.c_str(), nullptr),
+          "credentials " + options.credentials_file);
+  if (!options.nkey_seed_file.empty()) {
+    // nats.c wants the public key; the server derives everything from the seed's signature.
+    check(natsOptions_SetNKeyFromSeed(nats, read_secret(options.nkey_seed_file + ".pub").c_str(),
+                                      options.nkey_seed_file.c_str()),
+          "nkey " + options.nkey_seed_file);
+  }
+  if (!options.user.empty())
+    check(natsOptions_SetUserInfo(
+              nats, options.user.c_str(),
+              options.password_file.empty() ? "" : read_secret(options.password_file).c_str()),
+          "user");
+}
+
+void configure_tls(natsOptions* nats, const NatsOptions& options) {
+  const bool wanted = !options.tls_ca_file.empty() || !options.tls_cert_file.empty() ||
+                      options.url.starts_with("tls://");
+  if (!wanted) return;
+  check(natsOptions_SetSecure(nats, true), "TLS");
+  if (!options.tls_ca_file.empty())
+    check(natsOptions_LoadCATrustedCertificates(nats, options.tls_ca_file.c_str()),
+          "nats.tls_ca " + options.tls_ca_file);
+  if (!options.tls_cert_file.empty())
+    check(natsOptions_LoadCertificatesChain(nats, options.tls_cert_file.c_str(),
+                                            options.tls_key_file.c_str()),
+          "nats.tls_cert " + options.tls_cert_file);
+  if (!options.tls_hostname.empty())
+    check(natsOptions_SetExpectedHostname(nats, options.tls_hostname.c_str()), "nats.tls_hostname");
+}
+
+std::string stream_config(const StreamOptions& options, const std::string& subjects) {
+  using std::chrono::nanoseconds;
+  Json config = {{"name", options.name},
+                 {"subjects", {subjects}},
+                 {"retention", "limits"},
+                 {"storage", "file"},
+                 {"discard", "new"},
+                 {"deny_delete", true},
+                 {"deny_purge", true},
+                 {"max_consumers", -1},
+                 {"max_msgs", -1},
+                 {"max_msgs_per_subject", -1},
+                 {"max_bytes", options.max_bytes},
+                 {"max_msg_size", -1},
+                 {"max_age", nanoseconds(options.max_age).count()},
+                 {"duplicate_window", nanoseconds(options.duplicate_window).count()},
+                 {"num_replicas", options.replicas},
+                 {"allow_direct", true}};
+  return config.dump();
+}
+
+}  // namespace
+
+struct JetStreamClient::Impl {
+  Impl() : fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (fd < 0) throw Failure(ErrorKind::kInternal, "eventfd failed");
+  }
+  ~Impl() {
+    // No callback may run after this: the subscription goes first, then the connection, which
+    // waits.
+    subscription.reset();
+    if (connection) natsConnection_Close(connection.get());
+    connection.reset();
+    ::close(fd);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void wake() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
+  }
+  void report(Error what) {
+    const std::lock_guard lock(mutex);
+    if (!error) error = std::move(what);
+    wake();
+  }
+
+  static void on_answer(natsConnection*, natsSubscription*, natsMsg* message, void* self) {
+    const Owned<natsMsg> owned(message);
+    wire::PubAck ack;
+    if (natsMsg_IsNoResponders(message)) {
+      ack.outcome = wire::PubAck::Outcome::kNoResponder;
+    } else {
+      ack = wire::parse_pub_ack(
+          {natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
+    }
+    auto& impl = *static_cast<Impl*>(self);
+    const std::lock_guard lock(impl.mutex);
+    const bool was_empty = impl.answers.empty();
+    impl.answers.push_back(std::move(ack));
+    if (was_empty) impl.wake();
+  }
+  static void on_closed(natsConnection* connection, void* self) {
+    const char* why = nullptr;
+    natsConnection_GetLastError(connection, &why);
+    static_cast<Impl*>(self)->report({ErrorKind::kBrokerUnavailable,
+                                      std::string("the connection to NATS ended: ") +
+                                          (why == nullptr || *why == '\0' ? "closed" : why),
+                                      ""});
+  }
+  static void on_error(natsConnection* connection, natsSubscription*, natsStatus status,
+                       void* self) {
+    const char* why = nullptr;
+    natsConnection_GetLastError(connection, &why);
+    const ErrorKind kind = kind_of(status);
+    static_cast<Impl*>(self)->report(
+        {kind, std::string("NATS reports: ") + (why == nullptr ? natsStatus_GetText(status) : why),
+         remedy_of(kind)});
+  }
+
+  // Sends a request and returns the answer's text.
+  std::string request(const std::string& subject, const std::string& body) {
+    natsMsg* raw = nullptr;
+    const natsStatus status = natsConnection_RequestString(&raw, connection.get(), subject.c_str(),
+                                                           body.c_str(), kRequestTimeoutMs);
+    const Owned<natsMsg> reply(raw);
+    if (status == NATS_NO_RESPONDERS)
+      throw Failure(ErrorKind::kBrokerUnavailable, "JetStream does not answer on " + subject);
+    if (status == NATS_TIMEOUT) throw_reported(subject);
+    check(status, subject);
+    return {natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))};
+  }
+  // A request for which the user lacks the right is never answered: the error comes beside it.
+  [[noreturn]] void throw_reported(const std::string& subject) {
+    const std::lock_guard lock(mutex);
+    if (error) throw Failure(*error);
+    throw Failure(ErrorKind::kBrokerUnavailable, "no answer on " + subject + " in time");
+  }
+
+  int fd;
+  std::mutex mutex;
+  std::vector<wire::PubAck> answers;
+  std::optional<Error> error;
+  std::string reply_subject;
+  Owned<natsConnection> connection;
+  Owned<natsSubscription> subscription;
+};
+
+JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
+                                 std::chrono::milliseconds timeout)
+    : impl_(std::make_unique<Impl>()) {
+  natsOptions* raw = nullptr;
+  check(natsOptions_Create(&raw), "NATS options");
+  const Owned<natsOptions> nats(raw);
+  check(natsOptions_SetURL(raw, options.url.c_str()), "nats.url");
+  check(natsOptions_SetName(raw, client_name.c_str()), "client name");
+  check(natsOptions_SetTimeout(raw, timeout.count()), "timeout");
+  check(natsOptions_SetAllowReconnect(raw, false), "reconnect");
+  check(natsOptions_SetWriteDeadline(raw, kWriteDeadlineMs), "write deadline");
+  check(natsOptions_SetPingInterval(raw, 5000), "ping interval");
+  check(natsOptions_SetMaxPingsOut(raw, 2), "pings");
+  check(natsOptions_SetCustomInboxPrefix(raw, options.inbox_prefix.c_str()), "nats.inbox_prefix");
+  check(natsOptions_SetClosedCB(raw, &Impl::on_closed, impl_.get()), "callback");
+  check(natsOptions_SetErrorHandler(raw, &Impl::on_error, impl_.get()), "callback");
+  configure_authentication(raw, options);
+  configure_tls(raw, options);
+
+  natsConnection* connection = nullptr;
+  check(natsConnection_Connect(&connection, raw), "cannot connect to " + options.url);
+  impl_->connection.reset(connection);
+
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "inbox");
+  // natsInbox_Create knows nothing of the connection's prefix: only its unique part is taken.
+  const std::string unique = std::string(inbox);
+  natsInbox_Destroy(inbox);
+  impl_->reply_subject = options.inbox_prefix + unique.substr(unique.find('.'));
+  natsSubscription* subscription = nullptr;
+  check(natsConnection_Subscribe(&subscription, connection, impl_->reply_subject.c_str(),
+                                 &Impl::on_answer, impl_.get()),
+        "subscribe to " + impl_->reply_subject);
+  impl_->subscription.reset(subscription);
+  check(natsSubscription_SetPendingLimits(subscription, -1, -1), "pending limits");
+}
+
+JetStreamClient::~JetStreamClient() = default;
+
+std::optional<wire::StreamInfo> JetStreamClient::stream_info(const std::string& stream) {
+  const std::string answer = impl_->request("$JS.API.STREAM.INFO." + stream, "");
+  if (const auto error = wire::find_api_error(answer)) {
+    if (error->err_code == wire::kErrStreamNotFound) return std::nullopt;
+    throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.INFO: " + error->description);
+  }
+  return value_or_throw(wire::parse_stream_info(answer));
+}
+
+wire::StreamInfo JetStreamClient::create_stream(const StreamOptions& options,
+                                                const std::string& subjects) {
+  const std::string answer =
+      impl_->request("$JS.API.STREAM.CREATE." + options.name, stream_config(options, subjects));
+  if (const auto error = wire::find_api_error(answer)) {
+    // 4xx: the request itself is refused (subjects overlap, no room for max_bytes, too few
+    // servers).
+    const bool refused = error->code >= 400 && error->code < 500;
+    throw Failure(
+        refused ? ErrorKind::kStreamSettings : ErrorKind::kBrokerUnavailable,
+        "cannot create stream \"" + options.name + "\" for " + subjects + ": " + error->description,
+        refused ? "change [stream] in the configuration, or create the stream yourself" : "");
+  }
+  return value_or_throw(wire::parse_stream_info(answer));
+}
+
+std::optional<wire::StoredMessage> JetStreamClient::message(const std::string& stream,
+                                                            std::uint64_t seq) {
+  const std::string answer =
+      impl_->request("$JS.API.STREAM.MSG.GET." + stream, "{\"seq\":" + std::to_string(seq) + "}");
+  if (const auto error = wire::find_api_error(answer)) {
+    if (error->err_code == wire::kErrMessageNotFound) return std::nullopt;
+    throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.MSG.GET: " + error->description);
+  }
+  return value_or_throw(wire::parse_stored_message(answer));
+}
+
+void JetStreamClient::publish(const Message& message, const std::string& stream,
+                              std::uint64_t expected_last) {
+  natsMsg* raw = nullptr;
+  check(natsMsg_Create(&raw, message.subject.c_str(), impl_->reply_subject.c_str(),
+                       message.payload.data(), static_cast<int>(message.payload.size())),
+        "message");
+  const Owned<natsMsg> owned(raw);
+  for (const auto& [name, value] : message.headers)
+    check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "header " + name);
+  check(natsMsgHeader_Set(raw, "Nats-Expected-Stream", stream.c_str()), "header");
+  check(
+      natsMsgHeader_Set(raw, "Nats-Expected-Last-Sequence", std::to_string(expected_last).c_str()),
+      "header");
+  check(natsConnection_PublishMsg(impl_->connection.get(), raw), "publish to " + message.subject);
+}
+
+int JetStreamClient::answers_fd() const {
+  return impl_->fd;
+}
+
+void JetStreamClient::take_answers(std::vector<wire::PubAck>& answers) {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto read = ::read(impl_->fd, &count, sizeof count);
+  const std::lock_guard lock(impl_->mutex);
+  answers.clear();
+  std::swap(answers, impl_->answers);
+  // Answers first: they say what was stored before the connection broke.
+  if (answers.empty() && impl_->error) throw Failure(*impl_->error);
+  if (impl_->error) impl_->wake();
+}
+
+std::size_t JetStreamClient::max_payload() const {
+  return static_cast<std::size_t>(natsConnection_GetMaxPayload(impl_->connection.get()));
+}
+
+std::string JetStreamClient::server_id() const {
+  char id[128] = "";
+  natsConnection_GetConnectedServerId(impl_->connection.get(), id, sizeof id);
+  return id;
+}
+
+}  // namespace postrider

@@ -1,0 +1,263 @@
+#include "relay/postgres/source.h"
+
+namespace postrider {
+namespace {
+
+// A statement of ours that takes this long is stuck behind something that a new session should look
+// at.
+constexpr const char* kSessionSettings =
+    "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET "
+    "idle_in_transaction_session_timeout = "
+    "'30s'; SET default_transaction_read_only = off; SET synchronous_commit = on; SET DateStyle = "
+    "ISO; "
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
+    "SET tcp_user_timeout = '10s'; SET client_min_messages = warning; SET search_path = pg_catalog";
+
+constexpr int kLockClass = 0x7072;  // "pr": the first half of our advisory locks' two-part key
+
+Error translate(const pqxx::sql_error& e) {
+  const std::string state = e.sqlstate();
+  if (state == "42501" || state.starts_with("28"))
+    return {ErrorKind::kNoPermission, e.what(),
+            "GRANT postrider_relay to the relay's role (docs/operating.md, \"Roles\")"};
+  if (state == "42P01" || state == "3F000" || state == "42883")  // no such table, schema, function
+    return {ErrorKind::kNotInitialised, e.what(), "run `postrider migrate up`"};
+  return {ErrorKind::kPostgresUnavailable, e.what(), ""};
+}
+
+// Runs `body` with a transaction, commits, and translates what libpqxx throws.
+template <class Body>
+auto transact(pqxx::connection& connection, Body body) {
+  try {
+    pqxx::work tx(connection);
+    if constexpr (std::is_void_v<decltype(body(tx))>) {
+      body(tx);
+      tx.commit();  // in doubt from here until it returns; a new session reads the row again
+    } else {
+      auto value = body(tx);
+      tx.commit();
+      return value;
+    }
+  } catch (const pqxx::sql_error& e) {
+    throw Failure(translate(e));
+  } catch (const pqxx::failure& e) {
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+  }
+}
+
+Lsn to_lsn(const pqxx::field& field) {
+  if (field.is_null()) return {};
+  const auto lsn = Lsn::parse(field.c_str());
+  if (!lsn) throw Failure(ErrorKind::kProtocol, std::string("not an LSN: ") + field.c_str());
+  return *lsn;
+}
+
+template <class T>
+T get(const pqxx::row& row, const char* name) {
+  return row[name].as<T>();
+}
+
+Checkpoint read_row(const pqxx::row& row) {
+  Checkpoint c;
+  c.system_id = get<std::string>(row, "system_id");
+  c.session = get<std::int64_t>(row, "session");
+  c.incarnation = row["incarnation"].is_null() ? "" : get<std::string>(row, "incarnation");
+  c.mark.seq = get<std::uint64_t>(row, "seq");
+  c.mark.ordinal = get<std::uint64_t>(row, "ordinal");
+  c.mark.position.timeline = get<std::uint32_t>(row, "timeline");
+  c.mark.position.commit_lsn = to_lsn(row["lsn"]);
+  c.mark.position.index = get<std::uint32_t>(row, "idx");
+  if (!row["part"].is_null())
+    c.mark.position.part = static_cast<std::uint16_t>(get<int>(row, "part"));
+  c.mark.fingerprint = {get<std::uint32_t>(row, "xid"), get<std::int64_t>(row, "commit_time_us")};
+  c.mark.epoch = get<std::uint32_t>(row, "epoch");
+  c.confirm_to = to_lsn(row["confirm_to"]);
+  c.epochs_json = get<std::string>(row, "epochs");
+  return c;
+}
+
+void require_unfenced(const pqxx::result& answer) {
+  if (!answer[0][0].as<bool>())
+    throw Failure(ErrorKind::kSessionFenced, "a newer session owns the source");
+}
+
+}  // namespace
+
+Source::Source(const std::string& conninfo, const std::string& application_name) {
+  try {
+    connection_ = std::make_unique<pqxx::connection>(conninfo);
+    pqxx::nontransaction tx(*connection_);
+    tx.exec(kSessionSettings);
+    tx.exec("SET application_name = " + tx.quote(application_name));
+  } catch (const pqxx::sql_error& e) {
+    throw Failure(translate(e));
+  } catch (const pqxx::failure& e) {
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+  }
+}
+Source::~Source() = default;
+Source::Source(Source&&) noexcept = default;
+Source& Source::operator=(Source&&) noexcept = default;
+
+int Source::server_version() {
+  return connection_->server_version();
+}
+
+void Source::require_schema(int known_version) {
+  const int found = transact(*connection_, [&](pqxx::work& tx) {
+    return tx.exec("SELECT coalesce(max(version), 0) FROM outbox.schema_migrations")[0][0]
+        .as<int>();
+  });
+  if (found == known_version) return;
+  const std::string seen = "schema \"outbox\" is at version " + std::to_string(found) +
+                           ", this binary knows " + std::to_string(known_version);
+  if (found < known_version)
+    throw Failure(ErrorKind::kSchemaVersion, seen, "run `postrider migrate up` with this binary");
+  throw Failure(ErrorKind::kSchemaVersion, seen,
+                "run the newer postrider binary that migrated it, or migrate down with that one");
+}
+
+bool Source::try_lock(const std::string& name) {
+  return transact(*connection_, [&](pqxx::work& tx) {
+    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kLockClass,
+                     name)[0][0]
+        .as<bool>();
+  });
+}
+
+std::optional<LockHolder> Source::lock_holder(const std::string& name) {
+  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<LockHolder> {
+    const auto rows = sql::exec(
+        tx,
+        "SELECT l.pid, coalesce(a.state, ''), coalesce(a.application_name, ''), "
+        "coalesce(host(a.client_addr), 'local'), "
+        "coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000, 0)::bigint "
+        "FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) "
+        "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
+        "AND l.classid = $1::int::oid AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid "
+        "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        kLockClass, name);
+    if (rows.empty()) return std::nullopt;
+    const auto& row = rows[0];
+    return LockHolder{row[0].as<int>(), row[1].as<std::string>(),
+                      std::chrono::milliseconds(row[4].as<std::int64_t>()),
+                      row[2].as<std::string>(), row[3].as<std::string>()};
+  });
+}
+
+void Source::heartbeat() {
+  transact(*connection_, [](pqxx::work& tx) { tx.exec("SELECT 1"); });
+}
+
+bool Source::terminate(int pid) {
+  return transact(*connection_, [&](pqxx::work& tx) {
+    return sql::exec(
+               tx,
+               "SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_stat_activity "
+               "WHERE pid = $1 AND usename = current_user",
+               pid)[0][0]
+        .as<bool>();
+  });
+}
+
+Checkpoint Source::open_session(const std::string& name) {
+  return transact(*connection_, [&](pqxx::work& tx) {
+    return read_row(sql::exec(tx, "SELECT * FROM outbox.relay_open($1)", name)[0]);
+  });
+}
+
+std::optional<Checkpoint> Source::read_checkpoint(const std::string& name) {
+  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<Checkpoint> {
+    const auto rows =
+        sql::exec(tx, "SELECT * FROM outbox.checkpoint WHERE source = $1 AND initialised", name);
+    if (rows.empty()) return std::nullopt;
+    return read_row(rows[0]);
+  });
+}
+
+SlotState Source::slot(const std::string& slot_name) {
+  return transact(*connection_, [&](pqxx::work& tx) {
+    SlotState state;
+    const auto rows =
+        sql::exec(tx,
+                  "SELECT coalesce(plugin, '') AS plugin, two_phase, active_pid, restart_lsn, "
+                  "confirmed_flush_lsn, coalesce(wal_status, '') AS wal_status, "
+                  "coalesce(database, '') <> current_database() AS other_database, "
+                  "coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint AS retained "
+                  "FROM pg_replication_slots WHERE slot_name = $1",
+                  slot_name);
+    if (rows.empty()) return state;
+    const auto& row = rows[0];
+    state.facts.exists = true;
+    state.facts.plugin = get<std::string>(row, "plugin");
+    state.facts.two_phase = get<bool>(row, "two_phase");
+    state.facts.other_database = get<bool>(row, "other_database");
+    state.facts.confirmed = to_lsn(row["confirmed_flush_lsn"]);
+    state.wal_status = get<std::string>(row, "wal_status");
+    state.facts.lost = state.wal_status == "lost";
+    state.restart_lsn = to_lsn(row["restart_lsn"]);
+    state.retained_bytes = get<std::int64_t>(row, "retained");
+    if (!row["active_pid"].is_null()) state.active_pid = get<int>(row, "active_pid");
+    return state;
+  });
+}
+
+bool Source::publication_exists(const std::string& publication) {
+  return transact(*connection_, [&](pqxx::work& tx) {
+    return !sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", publication).empty();
+  });
+}
+
+Lsn Source::insert_lsn() {
+  return transact(*connection_, [](pqxx::work& tx) {
+    return to_lsn(tx.exec("SELECT pg_current_wal_insert_lsn()")[0][0]);
+  });
+}
+
+Lsn Source::flush_lsn() {
+  return transact(*connection_, [](pqxx::work& tx) {
+    return to_lsn(tx.exec("SELECT pg_current_wal_flush_lsn()")[0][0]);
+  });
+}
+
+void Source::bind_stream(const std::string& name, std::int64_t session,
+                         const std::string& incarnation, std::uint64_t seq) {
+  transact(*connection_, [&](pqxx::work& tx) {
+    require_unfenced(sql::exec(tx, "SELECT outbox.relay_bind_stream($1, $2, $3, $4)", name, session,
+                               incarnation, static_cast<std::int64_t>(seq)));
+  });
+}
+
+void Source::set_epochs(const std::string& name, std::int64_t session,
+                        const std::string& epochs_json, bool wal_store) {
+  transact(*connection_, [&](pqxx::work& tx) {
+    require_unfenced(sql::exec(tx, "SELECT outbox.relay_set_epochs($1, $2, $3::jsonb, $4)", name,
+                               session, epochs_json, wal_store));
+  });
+}
+
+Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Confirmable& place) {
+  const Mark& mark = place.mark;
+  transact(*connection_, [&](pqxx::work& tx) {
+    const std::optional<std::string> part =
+        mark.position.part ? std::optional(std::to_string(*mark.position.part)) : std::nullopt;
+    require_unfenced(sql::exec(
+        tx,
+        "SELECT outbox.relay_checkpoint($1, $2, $3, $4, $5, $6::pg_lsn, $7, $8::int, $9, $10, $11, "
+        "$12::pg_lsn)",
+        name, session, static_cast<std::int64_t>(mark.seq), static_cast<std::int64_t>(mark.ordinal),
+        static_cast<int>(mark.position.timeline), mark.position.commit_lsn.to_string(),
+        static_cast<std::int64_t>(mark.position.index), part ? part->c_str() : nullptr,
+        static_cast<std::int64_t>(mark.fingerprint.xid), mark.fingerprint.commit_time_us,
+        static_cast<int>(mark.epoch), place.confirm_to.to_string()));
+  });
+  return insert_lsn();
+}
+
+std::string Source::maintain() {
+  return transact(*connection_, [](pqxx::work& tx) {
+    return tx.exec("SELECT outbox.maintain()::text")[0][0].as<std::string>();
+  });
+}
+
+}  // namespace postrider

@@ -1,0 +1,92 @@
+// The source database by ordinary SQL: the advisory lock that makes one relay the owner, the
+// checkpoint row, and what a session start wants to know. Functions of the schema do the writing;
+// the relay's role may not touch the tables (migrations/service).
+//
+// A Source is one connection and not thread-safe. Every call may throw Failure:
+// kPostgresUnavailable when the connection broke (the outcome of a write is then in doubt; a new
+// session reads the row again), kNoPermission, or what the call itself names. After
+// kPostgresUnavailable the object is only good for destruction.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "postrider/lsn.h"
+#include "relay/error.h"
+#include "relay/postgres/sql.h"
+#include "relay/progress/decision.h"
+#include "relay/progress/durability.h"
+#include "relay/progress/mark.h"
+
+namespace postrider {
+
+struct SlotState {
+  SlotFacts facts;
+  std::optional<int> active_pid;
+  Lsn restart_lsn;
+  std::string wal_status;           // as pg_replication_slots says
+  std::int64_t retained_bytes = 0;  // WAL kept for the slot
+};
+
+struct LockHolder {
+  int pid = 0;
+  std::string state;  // of pg_stat_activity; empty when not visible to this role
+  std::chrono::milliseconds idle_for{0};  // since its last statement ended, by the server's clock
+  std::string application;
+  std::string client;
+};
+
+class Source {
+ public:
+  // Connects with the role's own settings neutralised and a bound on every statement.
+  Source(const std::string& conninfo, const std::string& application_name);
+  ~Source();
+  Source(Source&&) noexcept;
+  Source& operator=(Source&&) noexcept;
+
+  [[nodiscard]] int server_version();
+  // Throws kSchemaVersion, with the remedy, unless the schema is the one that this binary knows.
+  void require_schema(int known_version);
+
+  // Ownership of the source `name`: a session-level advisory lock, held until this connection ends.
+  [[nodiscard]] bool try_lock(const std::string& name);
+  [[nodiscard]] std::optional<LockHolder> lock_holder(const std::string& name);
+  // A statement with no effect: its time is what another relay judges this one's life by.
+  void heartbeat();
+  // Ends a backend of the same role. False when it is gone already or not ours.
+  bool terminate(int pid);
+
+  // Raises the session number, synchronously committed, and returns the row. Every WAL record
+  // before it is then flushed. kNotInitialised when the source has no initialised row.
+  [[nodiscard]] Checkpoint open_session(const std::string& name);
+  // Reads the row and changes nothing; nothing when there is none.
+  [[nodiscard]] std::optional<Checkpoint> read_checkpoint(const std::string& name);
+  [[nodiscard]] SlotState slot(const std::string& slot_name);
+  [[nodiscard]] bool publication_exists(const std::string& publication);
+  [[nodiscard]] Lsn insert_lsn();
+  [[nodiscard]] Lsn flush_lsn();
+
+  // Writes of the row, fenced by the session number: each throws kSessionFenced when a newer
+  // session exists.
+  void bind_stream(const std::string& name, std::int64_t session, const std::string& incarnation,
+                   std::uint64_t seq);
+  void set_epochs(const std::string& name, std::int64_t session, const std::string& epochs_json,
+                  bool wal_store);
+  // Returns the WAL's end after the commit: what lies before it is at most this row's own WAL and
+  // that of others.
+  Lsn checkpoint(const std::string& name, std::int64_t session, const Confirmable& place);
+
+  // Housekeeping of the outbox: partitions ahead, durable old ones dropped. Returns what it did, as
+  // JSON.
+  std::string maintain();
+
+  // The underlying connection, for `postrider check` and `status`.
+  [[nodiscard]] pqxx::connection& connection() { return *connection_; }
+
+ private:
+  std::unique_ptr<pqxx::connection> connection_;
+};
+
+}  // namespace postrider

@@ -1,0 +1,24 @@
+// libpqxx 6.4 (Debian 12) and 7.10 (Debian 13) differ in how a statement takes parameters; nothing
+// else of ours needs to know. Include this instead of <pqxx/...>.
+#pragma once
+
+#include <pqxx/pqxx>
+#include <string>
+#include <utility>
+
+namespace postrider::sql {
+
+// Runs one statement with parameters $1, $2 ... in `tx`. Throws what libpqxx throws.
+template <class... Args>
+pqxx::result exec(pqxx::transaction_base& tx, const std::string& statement, Args&&... args) {
+#if PQXX_VERSION_MAJOR >= 7
+  return tx.exec(statement, pqxx::params{std::forward<Args>(args)...});
+#else
+  if constexpr (sizeof...(args) == 0)
+    return tx.exec(statement);
+  else
+    return tx.exec_params(statement, std::forward<Args>(args)...);
+#endif
+}
+
+}  // namespace postrider::sql

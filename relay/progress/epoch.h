@@ -1,0 +1,72 @@
+// Epochs: numbered, frozen sets of everything that selects, orders or encodes events.
+//
+// Whoever publishes ordinal n must publish the same bytes, also a relay that was paused for an hour
+// under older settings. So a change of settings does not take effect at once: it opens an epoch
+// that begins at a WAL position read after the new relay owned the slot. Every commit that an older
+// relay can still hold lies before that position and is encoded with the settings that it was
+// received under.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "postrider/lsn.h"
+#include "relay/error.h"
+
+namespace postrider {
+
+// The version of relay/route/encoder.cc's output. Raise it with every change of its bytes, and keep
+// the old encoder for as long as an epoch may need it.
+inline constexpr int kEncoderVersion = 1;
+
+struct EpochSettings {
+  int encoder_version = kEncoderVersion;
+  std::string source;      // first token of every subject
+  bool message_id = true;  // send Nats-Msg-Id
+  bool wal_store = false;  // carry, and count, transactional logical messages
+
+  friend bool operator==(const EpochSettings&, const EpochSettings&) = default;
+};
+
+struct Epoch {
+  std::uint32_t number = 0;
+  std::uint32_t timeline = 0;  // the server's when the epoch was opened
+  Lsn from;                    // inclusive: the first commit LSN that it may encode
+  EpochSettings settings;
+
+  friend bool operator==(const Epoch&, const Epoch&) = default;
+};
+
+// The epochs still needed, rising in number and `from`. Stored as JSON in the checkpoint row.
+class Epochs {
+ public:
+  Epochs() = default;
+
+  // kEncoderMissing when one of them needs an encoder version that this binary lacks, kProtocol for
+  // text that is not ours.
+  [[nodiscard]] static Result<Epochs> from_json(std::string_view json);
+  [[nodiscard]] std::string to_json() const;
+
+  [[nodiscard]] bool empty() const { return epochs_.empty(); }
+  // Needs at least one epoch.
+  [[nodiscard]] const Epoch& newest() const { return epochs_.back(); }
+  // The epoch of a commit at `lsn`: the newest that begins at or before it. Needs at least one
+  // epoch; a commit before the first belongs to the first.
+  [[nodiscard]] const Epoch& at(Lsn lsn) const;
+  // True when any epoch carries logical messages, so that the decoder must send them.
+  [[nodiscard]] bool any_wal_store() const;
+
+  // True when a relay with these settings on this timeline has to open an epoch.
+  [[nodiscard]] bool needs_new(const EpochSettings& settings, std::uint32_t timeline) const;
+  // Opens the next epoch. `from` is ignored for the very first, which covers everything.
+  void open(std::uint32_t timeline, Lsn from, EpochSettings settings);
+  // Forgets epochs that end at or before `durable`: no relay will ever encode for them again.
+  void forget_before(Lsn durable);
+
+ private:
+  std::vector<Epoch> epochs_;
+};
+
+}  // namespace postrider

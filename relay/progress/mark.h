@@ -1,0 +1,37 @@
+// Places in the stream and in the source that progress is counted by.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "postrider/lsn.h"
+#include "postrider/position.h"
+
+namespace postrider {
+
+// A message's place: in the stream by sequence, in the source by ordinal and position.
+// An ordinal of 0 means "before the first message".
+struct Mark {
+  std::uint64_t seq = 0;
+  std::uint64_t ordinal = 0;
+  Position position;
+  Fingerprint fingerprint;
+  std::uint32_t epoch = 0;
+
+  friend bool operator==(const Mark&, const Mark&) = default;
+  [[nodiscard]] bool is_none() const { return ordinal == 0; }
+};
+
+// The checkpoint row of a source (outbox.checkpoint): the newest message known to be durable, and
+// what the slot may have been told.
+struct Checkpoint {
+  std::string system_id;
+  std::int64_t session = 0;  // fences later writes
+  std::string
+      incarnation;  // the stream's `created` time, as the broker prints it; empty: none bound
+  Mark mark;        // seq is the stream's last sequence at binding while ordinal is 0
+  Lsn confirm_to;   // the highest LSN that may have been confirmed
+  std::string epochs_json;
+};
+
+}  // namespace postrider

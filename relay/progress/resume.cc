@@ -1,0 +1,74 @@
+#include "relay/progress/resume.h"
+
+#include <string>
+
+namespace postrider {
+
+Resume::Resume(const Start& start, std::uint32_t home_timeline)
+    : mark_(start.mark),
+      home_timeline_(home_timeline),
+      verify_first_(start.verify_first),
+      awaiting_mark_(start.verify_first),
+      skip_(start.skip),
+      last_ordinal_(start.mark.ordinal) {}
+
+tl::unexpected<Error> Resume::differs(std::string_view found) const {
+  return fail(
+      ErrorKind::kHistoryDiffers,
+      "the stream holds ordinal " + std::to_string(mark_.ordinal) + " at " +
+          mark_.position.to_string() + " of transaction " + std::to_string(mark_.fingerprint.xid) +
+          " committed at " + std::to_string(mark_.fingerprint.commit_time_us) +
+          " us, but the server's WAL holds " + std::string(found),
+      "the source was restored and has reused its LSNs: its new commits and the stream's tail "
+      "belong to different histories. Restore the right state, or start a new stream");
+}
+
+Result<void> Resume::on_begin(Lsn commit_lsn, Fingerprint fingerprint) {
+  if (!verify_first_) return {};
+  verify_first_ = false;
+  if (commit_lsn == mark_.position.commit_lsn && fingerprint == mark_.fingerprint) return {};
+  return differs("transaction " + std::to_string(fingerprint.xid) + " committed at " +
+                 std::to_string(fingerprint.commit_time_us) + " us at " + commit_lsn.to_string());
+}
+
+Result<std::optional<std::uint64_t>> Resume::on_event(const Position& position,
+                                                      Fingerprint fingerprint) {
+  if (previous_.commit_lsn.value != 0 && position <= previous_)
+    return fail(ErrorKind::kInternal,
+                "position " + position.to_string() + " came after " + previous_.to_string());
+  previous_ = position;
+  if (!mark_.is_none() && position <= mark_.position) {
+    ++dropped_;
+    if (position == mark_.position) {
+      awaiting_mark_ = false;
+      if (fingerprint != mark_.fingerprint) return differs("another transaction there");
+    }
+    return std::optional<std::uint64_t>{};
+  }
+  if (awaiting_mark_) return differs("no carried event at that position");
+  ++last_ordinal_;
+  if (skip_ == 0) return std::optional<std::uint64_t>(last_ordinal_);
+  if (position.timeline != home_timeline_)
+    return fail(ErrorKind::kTimelineDiverged,
+                "a promotion lies between the checkpoint and the stream's unreadable tail at " +
+                    position.to_string(),
+                "compare the stream's messages with the outbox rows by Postrider-Id "
+                "(docs/operating.md, \"timeline diverged\")");
+  --skip_;
+  ++dropped_;
+  return std::optional<std::uint64_t>{};
+}
+
+Result<void> Resume::on_commit(Lsn commit_lsn) {
+  if (awaiting_mark_ && commit_lsn >= mark_.position.commit_lsn)
+    return differs("no carried event at that position");
+  return {};
+}
+
+Result<void> Resume::on_caught_up(Lsn end) {
+  if (verify_first_ && end > mark_.position.commit_lsn)
+    return differs("no carried transaction there");
+  return {};
+}
+
+}  // namespace postrider

@@ -1,0 +1,121 @@
+#include "relay/route/encoder.h"
+
+#include <algorithm>
+#include <cctype>
+#include <nlohmann/json.hpp>
+
+#include "relay/route/subject.h"
+
+namespace postrider {
+namespace {
+
+tl::unexpected<Error> malformed(const AssembledEvent& event, const std::string& what) {
+  return fail(ErrorKind::kMalformedEvent,
+              "event " + event.event->id + " at " + event.position.to_string() + ": " + what,
+              "rows are written by outbox.emit, which refuses this; find who writes otherwise "
+              "(docs/operating.md, \"malformed event\")");
+}
+
+bool has_control(std::string_view text) {
+  return std::ranges::any_of(text, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7F;
+  });
+}
+
+constexpr std::string_view kTokenSymbols = "!#$%&'*+-.^_`|~";  // RFC 7230, section 3.2.6
+
+bool is_token(std::string_view name) {
+  return !name.empty() && std::ranges::all_of(name, [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           kTokenSymbols.find(c) != std::string_view::npos;
+  });
+}
+
+bool is_reserved(std::string_view name) {
+  std::string lower(name);
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return lower.starts_with("nats-") || lower.starts_with("postrider-") ||
+         lower.starts_with("ce-") || lower == "content-type";
+}
+
+// Hands out header slots, reusing the strings of the message before.
+class HeaderWriter {
+ public:
+  explicit HeaderWriter(Message& message) : headers_(message.headers) {}
+  ~HeaderWriter() { headers_.resize(used_); }
+  HeaderWriter(const HeaderWriter&) = delete;
+  HeaderWriter& operator=(const HeaderWriter&) = delete;
+
+  std::string& value_of(std::string_view name) {
+    if (used_ == headers_.size()) headers_.emplace_back();
+    auto& [slot_name, slot_value] = headers_[used_++];
+    slot_name.assign(name);
+    slot_value.clear();
+    return slot_value;
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::string>>& headers_;
+  std::size_t used_ = 0;
+};
+
+Result<void> write_user_headers(const AssembledEvent& event, HeaderWriter& writer) {
+  if (!event.event->headers) return {};
+  const auto json =
+      nlohmann::json::parse(*event.event->headers, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return malformed(event, "headers are not a JSON object");
+  for (const auto& [name, value] : json.items()) {
+    if (!is_token(name) || is_reserved(name))
+      return malformed(event, "header name \"" + name + "\" is reserved or not a token");
+    if (value.is_object() || value.is_array() || value.is_null())
+      return malformed(event, "header \"" + name + "\" is not a string, number or boolean");
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (has_control(text))
+      return malformed(event, "header \"" + name + "\" holds a control character");
+    writer.value_of(name) = text;
+  }
+  return {};
+}
+
+Result<void> write_text(const AssembledEvent& event, HeaderWriter& writer, std::string_view name,
+                        const std::optional<std::string>& value) {
+  if (!value) return {};
+  if (has_control(*value))
+    return malformed(event, std::string(name) + " holds a control character");
+  writer.value_of(name).assign(*value);
+  return {};
+}
+
+}  // namespace
+
+std::size_t Message::size() const {
+  std::size_t bytes = subject.size() + payload.size();
+  for (const auto& [name, value] : headers) bytes += name.size() + value.size() + 4;
+  return bytes;
+}
+
+Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal, Message& message) {
+  const OutboxEvent& outbox = *event.event;
+  const EpochSettings& settings = event.epoch->settings;
+  if (!is_valid_event_subject(outbox.subject))
+    return malformed(event, "its subject is not one that NATS can carry");
+  message.subject.assign(settings.source).append(1, '.').append(outbox.subject);
+  message.payload = outbox.payload;
+
+  HeaderWriter writer(message);
+  const PositionHeader header{ordinal, event.position, event.fingerprint, event.epoch->number,
+                              event.last};
+  header.append_to(writer.value_of(kPositionHeader));
+  if (settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
+  writer.value_of("Postrider-Id").assign(outbox.id);
+  if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
+    return written;
+  if (auto written = write_text(event, writer, "Postrider-Type", outbox.type); !written)
+    return written;
+  if (auto written = write_text(event, writer, "Content-Type", outbox.content_type); !written)
+    return written;
+  return write_user_headers(event, writer);
+}
+
+}  // namespace postrider

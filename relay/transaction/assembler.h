@@ -1,0 +1,100 @@
+// Turns decoded WAL messages into events with positions, whole transactions at a time.
+//
+// It holds back one event, so that the last event of a transaction can be marked as such when the
+// commit comes: memory does not grow with the transaction. An event's index counts *all* decoded
+// changes of its transaction, carried or not, so that a change of what is carried never renumbers.
+// Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+
+#include "postrider/position.h"
+#include "relay/error.h"
+#include "relay/progress/epoch.h"
+#include "relay/progress/timeline_history.h"
+#include "relay/transaction/outbox_table.h"
+#include "relay/wire/pgoutput.h"
+
+namespace postrider {
+
+struct AssembledEvent {
+  Position position;
+  Fingerprint fingerprint;
+  const Epoch* epoch = nullptr;
+  bool last = false;                   // of the carried events of its transaction
+  const OutboxEvent* event = nullptr;  // valid until the next feed()
+};
+
+struct TransactionBegin {
+  Lsn commit_lsn;
+  Fingerprint fingerprint;
+};
+
+struct TransactionEnd {
+  Lsn commit_lsn;
+  Lsn end_lsn;  // what may be confirmed once the transaction is durable
+};
+
+// What one WAL message brought about; handle begin before event, event before end.
+struct Step {
+  std::optional<TransactionBegin> begin;
+  std::optional<AssembledEvent> event;
+  std::optional<TransactionEnd> end;
+};
+
+class Assembler {
+ public:
+  // Keeps references to both, which must outlive it; `epochs` must not be empty.
+  Assembler(const TimelineHistory& history, const Epochs& epochs);
+
+  // kProtocol when messages come in an order that the protocol forbids.
+  [[nodiscard]] Result<Step> feed(const wire::PgOutputMessage& message);
+
+  // True between a transaction's begin and its commit.
+  [[nodiscard]] bool in_transaction() const { return transaction_.has_value(); }
+  // Changes of tables, or of kinds, that nobody asked for: an altered publication. Counted, never
+  // carried.
+  [[nodiscard]] std::uint64_t ignored_changes() const { return ignored_changes_; }
+
+ private:
+  struct Transaction {
+    Lsn commit_lsn;
+    Fingerprint fingerprint;
+    std::uint32_t timeline = 0;
+    const Epoch* epoch = nullptr;
+    std::uint32_t next_index = 0;
+  };
+
+  Result<Step> on(const wire::Begin& begin);
+  Result<Step> on(const wire::Commit& commit);
+  Result<Step> on(const wire::Relation& relation);
+  Result<Step> on(const wire::Insert& insert);
+  Result<Step> on(const wire::LogicalMessage& message);
+  Result<Step> on(const wire::Update&) { return ignore_change(); }
+  Result<Step> on(const wire::Delete&) { return ignore_change(); }
+  Result<Step> on(const wire::Truncate&) { return ignore_change(); }
+  Result<Step> on(const wire::Origin&) { return Step{}; }
+  Result<Step> on(const wire::Type&) { return Step{}; }
+
+  Result<Step> ignore_change();
+  // Takes the next index of the open transaction; kProtocol outside of one.
+  Result<std::uint32_t> next_index();
+  // Moves a held event out for the caller.
+  std::optional<AssembledEvent> release(bool last);
+  void hold(std::uint32_t index);
+
+  const TimelineHistory& history_;
+  const Epochs& epochs_;
+  std::unordered_map<std::uint32_t, std::optional<OutboxTable>>
+      tables_;  // by OID; nothing: not ours
+  std::optional<Transaction> transaction_;
+  std::optional<Position> held_;
+  OutboxEvent incoming_;
+  OutboxEvent held_event_;
+  OutboxEvent released_event_;
+  std::uint64_t ignored_changes_ = 0;
+};
+
+}  // namespace postrider

@@ -1,0 +1,19 @@
+// One event as a service wrote it, whichever store it came from.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace postrider {
+
+struct OutboxEvent {
+  std::string id;       // UUID, text
+  std::string subject;  // without the source's name
+  std::optional<std::string> key;
+  std::optional<std::string> type;
+  std::optional<std::string> content_type;
+  std::optional<std::string> headers;  // text of a JSON object
+  std::string payload;
+};
+
+}  // namespace postrider

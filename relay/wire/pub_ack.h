@@ -1,0 +1,41 @@
+// The answer of JetStream to one publish. Pure.
+//
+//   {"stream":"S","seq":N[,"domain":"D"][,"duplicate":true]}   or
+//   {"error":{"code":C,"err_code":E,...},...}
+//
+// Source: NATS documentation, "JetStream wire API reference", PubAck.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace postrider::wire {
+
+struct PubAck {
+  enum class Outcome : std::uint8_t {
+    kStored,     // seq is where
+    kDuplicate,  // the server believes it has the message already, at seq: not an acknowledgement
+    kWrongSequence,  // Nats-Expected-Last-Sequence did not hold
+    kRefused,        // any other error: err_code and description say which
+    kNoResponder,    // no stream listens on the subject, or JetStream is away
+    kUnreadable,     // not a PubAck
+  };
+  Outcome outcome = Outcome::kUnreadable;
+  std::uint64_t seq = 0;
+  int code = 0;      // HTTP-like
+  int err_code = 0;  // JetStream's own
+  std::string description;
+};
+
+// JetStream's error codes that the relay acts on. Source: nats-server, server/errors.json.
+inline constexpr int kErrWrongLastSequence = 10071;
+inline constexpr int kErrStreamNotFound = 10059;
+inline constexpr int kErrMessageNotFound = 10037;
+inline constexpr int kErrMessageTooLarge = 10054;
+inline constexpr int kErrStreamSealed = 10109;
+
+// Never fails: what cannot be read is kUnreadable.
+[[nodiscard]] PubAck parse_pub_ack(std::string_view json);
+
+}  // namespace postrider::wire
