@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "relay/postgres/conninfo.h"
+
 namespace postrider {
 namespace {
 
@@ -60,20 +62,13 @@ std::string column(const PGresult* result, int number) {
 ReplicationConnection::ReplicationConnection(const ReplicationOptions& options) {
   const std::string settings = std::string(kPinnedSettings) + " -c wal_sender_timeout=" +
                                std::to_string(options.wal_sender_timeout.count()) + "ms";
+  const std::string conninfo = with_defaults(options.conninfo, liveness_defaults());
   // Later keywords beat what the conninfo string says.
-  const std::array<const char*, 10> keywords = {
-      "dbname",          "replication",      "client_encoding", "application_name", "options",
-      "keepalives_idle", "keepalives_count", "connect_timeout", "tcp_user_timeout", nullptr};
-  const std::array<const char*, 10> values = {options.conninfo.c_str(),
-                                              "database",
-                                              "UTF8",
-                                              options.application_name.c_str(),
-                                              settings.c_str(),
-                                              "5",
-                                              "3",
-                                              "10",
-                                              "15000",
-                                              nullptr};
+  const std::array<const char*, 6> keywords = {"dbname",           "replication", "client_encoding",
+                                               "application_name", "options",     nullptr};
+  const std::array<const char*, 6> values = {conninfo.c_str(), "database",
+                                             "UTF8",           options.application_name.c_str(),
+                                             settings.c_str(), nullptr};
   connection_.reset(PQconnectdbParams(keywords.data(), values.data(), /*expand_dbname=*/1));
   if (PQstatus(connection_.get()) != CONNECTION_OK) throw_lost("cannot connect for replication");
   PQsetNoticeReceiver(connection_.get(), &ReplicationConnection::receive_notice, this);

@@ -1,12 +1,14 @@
 #include "relay/postgres/source.h"
 
+#include "relay/postgres/conninfo.h"
+
 namespace postrider {
 namespace {
 
 // A statement of ours that takes this long is stuck behind something that a new session should look
 // at.
 constexpr const char* kSessionSettings =
-    "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET "
+    "SET statement_timeout = '15s'; SET lock_timeout = '10s'; SET "
     "idle_in_transaction_session_timeout = "
     "'30s'; SET default_transaction_read_only = off; SET synchronous_commit = on; SET DateStyle = "
     "ISO; "
@@ -85,7 +87,7 @@ void require_unfenced(const pqxx::result& answer) {
 
 Source::Source(const std::string& conninfo, const std::string& application_name) {
   try {
-    connection_ = std::make_unique<pqxx::connection>(conninfo);
+    connection_ = std::make_unique<pqxx::connection>(with_defaults(conninfo, liveness_defaults()));
     pqxx::nontransaction tx(*connection_);
     tx.exec(kSessionSettings);
     tx.exec("SET application_name = " + tx.quote(application_name));

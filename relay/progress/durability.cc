@@ -26,6 +26,10 @@ void Durability::on_published(Lsn commit_end, const Mark& mark, SteadyTime now) 
   entries_.push_back({{commit_end, mark}, now});
 }
 
+void Durability::on_recognised(const Mark& mark) {
+  entries_.back().place.mark = mark;
+}
+
 void Durability::on_caught_up(Lsn end) {
   Lsn& newest = entries_.back().place.confirm_to;
   newest = std::max(newest, end);

@@ -32,6 +32,9 @@ class Durability {
 
   // A transaction whose last message is `mark` has been published whole.
   void on_published(Lsn commit_end, const Mark& mark, SteadyTime now);
+  // The stream was found to hold `mark` all along, and nothing has been published since the
+  // session's start.
+  void on_recognised(const Mark& mark);
   // Everything received is published, and the server has decoded up to `end`: nothing carried lies
   // between.
   void on_caught_up(Lsn end);

@@ -32,7 +32,8 @@ Result<void> Resume::on_begin(Lsn commit_lsn, Fingerprint fingerprint) {
 }
 
 Result<std::optional<std::uint64_t>> Resume::on_event(const Position& position,
-                                                      Fingerprint fingerprint) {
+                                                      Fingerprint fingerprint,
+                                                      std::uint32_t epoch) {
   if (previous_.commit_lsn.value != 0 && position <= previous_)
     return fail(ErrorKind::kInternal,
                 "position " + position.to_string() + " came after " + previous_.to_string());
@@ -54,6 +55,9 @@ Result<std::optional<std::uint64_t>> Resume::on_event(const Position& position,
                     position.to_string(),
                 "compare the stream's messages with the outbox rows by Postrider-Id "
                 "(docs/operating.md, \"timeline diverged\")");
+  // It must move with what is skipped: a checkpoint written later would else vouch for too little,
+  // and the next session would skip events that were never published.
+  mark_ = {mark_.seq + 1, last_ordinal_, position, fingerprint, epoch};
   --skip_;
   ++dropped_;
   return std::optional<std::uint64_t>{};

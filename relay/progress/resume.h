@@ -22,14 +22,16 @@ class Resume {
   [[nodiscard]] Result<void> on_begin(Lsn commit_lsn, Fingerprint fingerprint);
   // A carried event: its ordinal, or nothing when the stream holds it already. Positions must rise.
   [[nodiscard]] Result<std::optional<std::uint64_t>> on_event(const Position& position,
-                                                              Fingerprint fingerprint);
+                                                              Fingerprint fingerprint,
+                                                              std::uint32_t epoch);
   // A transaction ended at a commit starting at `commit_lsn`.
   [[nodiscard]] Result<void> on_commit(Lsn commit_lsn);
   // The server says that it has decoded everything up to `end`.
   [[nodiscard]] Result<void> on_caught_up(Lsn end);
 
-  // The ordinal of the newest event assigned or recognised.
-  [[nodiscard]] std::uint64_t last_ordinal() const { return last_ordinal_; }
+  // The newest message that the stream is known to hold: the start's mark, moved on by what is
+  // skipped.
+  [[nodiscard]] const Mark& mark() const { return mark_; }
   // Events recognised as published so far.
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
   // True when nothing is left to be recognised.

@@ -1,0 +1,2 @@
+#pragma once
+namespace postrider { int latest_service_schema_version(); }

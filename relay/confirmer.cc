@@ -1,0 +1,100 @@
+#include "relay/confirmer.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+#include "postrider/position.h"
+#include "relay/failpoint.h"
+
+namespace postrider {
+
+Confirmer::Confirmer(Source source, JetStreamClient& client, Binding binding)
+    : source_(std::move(source)), client_(client), binding_(std::move(binding)) {
+  thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "pr-confirm");
+}
+
+Confirmer::~Confirmer() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+bool Confirmer::busy() const {
+  const std::lock_guard lock(mutex_);
+  return job_.has_value() || result_.has_value();
+}
+
+void Confirmer::submit(const Confirmable& place) {
+  {
+    const std::lock_guard lock(mutex_);
+    job_ = place;
+  }
+  changed_.notify_all();
+}
+
+std::optional<Confirmed> Confirmer::take_result() {
+  done_.clear();
+  const std::lock_guard lock(mutex_);
+  if (error_) throw Failure(*error_);
+  return std::exchange(result_, std::nullopt);
+}
+
+void Confirmer::run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stop_ || job_.has_value(); });
+    if (stop_) return;
+    const Confirmable place = *job_;
+    lock.unlock();
+    std::optional<Confirmed> confirmed;
+    std::optional<Error> error;
+    try {
+      confirmed = confirm(place);
+    } catch (const Failure& failure) {
+      error = failure.error();
+    }
+    lock.lock();
+    result_ = confirmed;
+    error_ = std::move(error);
+    job_.reset();
+    done_.signal();
+    if (error_) return;  // the session ends
+  }
+}
+
+Confirmed Confirmer::confirm(const Confirmable& place) {
+  POSTRIDER_FAILPOINT("confirm.before_proof");
+  prove(place.mark);
+  POSTRIDER_FAILPOINT("confirm.before_checkpoint");
+  const Lsn wal_end = source_.checkpoint(binding_.source, binding_.session, place);
+  POSTRIDER_FAILPOINT("confirm.after_checkpoint");
+  return {place.confirm_to, place.mark, wal_end};
+}
+
+void Confirmer::prove(const Mark& mark) {
+  const auto in_doubt = [](const std::string& what) {
+    throw Failure(ErrorKind::kPublishInDoubt, "before a confirmation: " + what);
+  };
+  const auto stream = client_.stream_info(binding_.stream);
+  if (!stream) return in_doubt("the stream is gone");
+  if (stream->created != binding_.incarnation) return in_doubt("the stream is another one");
+  if (stream->last_seq < mark.seq)
+    return in_doubt("the stream ends at sequence " + std::to_string(stream->last_seq) +
+                    " although it acknowledged " + std::to_string(mark.seq));
+  if (mark.is_none() || mark.seq < stream->first_seq || mark.seq <= binding_.unreadable_up_to)
+    return;
+  const auto message = client_.message(binding_.stream, mark.seq);
+  if (!message) return in_doubt("sequence " + std::to_string(mark.seq) + " is gone");
+  const auto header =
+      PositionHeader::parse(wire::find_header(message->headers, kPositionHeader).value_or(""));
+  if (!header || header->ordinal != mark.ordinal || header->position != mark.position ||
+      header->fingerprint != mark.fingerprint)
+    return in_doubt("sequence " + std::to_string(mark.seq) + " holds another message");
+}
+
+}  // namespace postrider

@@ -1,0 +1,103 @@
+#include "relay/ownership.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <atomic>
+
+#include "relay/postgres/source.h"
+
+namespace postrider {
+namespace {
+
+constexpr milliseconds kStandbyPoll{500};
+constexpr int kHeartbeatsPerTakeover = 4;
+
+}  // namespace
+
+struct Ownership::Shared {
+  std::unique_ptr<Source> source;  // of the heartbeat thread once it runs
+  Wake stop;
+  std::atomic<bool> held{false};
+};
+
+Ownership::Ownership(const RelayOptions& options, const Wake& control)
+    : options_(options), control_(control), shared_(std::make_unique<Shared>()) {}
+
+Ownership::~Ownership() {
+  shared_->stop.signal();
+  if (heartbeat_.joinable()) heartbeat_.join();
+}
+
+bool Ownership::held() const {
+  return shared_->held;
+}
+
+bool Ownership::acquire(const std::function<bool()>& stop,
+                        const std::function<void()>& on_standby) {
+  auto source =
+      std::make_unique<Source>(options_.source.conninfo, "postrider lock " + options_.source.name);
+  bool announced = false;
+  while (!source->try_lock(options_.source.name)) {
+    if (!announced) {
+      const auto holder = source->lock_holder(options_.source.name);
+      spdlog::info("standing by: source {} is owned by backend {} from {}", options_.source.name,
+                   holder ? holder->pid : 0, holder ? holder->client : "?");
+      on_standby();
+      announced = true;
+    }
+    end_dead_holder(*source);
+    // The control wake says that something changed: most of all, that somebody asked to stop.
+    if (control_.wait_for(kStandbyPoll)) control_.clear();
+    if (stop()) return false;
+  }
+  shared_->source = std::move(source);
+  shared_->held = true;
+  heartbeat_ = std::thread([this] { keep_alive(); });
+  pthread_setname_np(heartbeat_.native_handle(), "pr-heartbeat");
+  return true;
+}
+
+void Ownership::end_dead_holder(Source& source) const {
+  const auto holder = source.lock_holder(options_.source.name);
+  // An active backend is working for its relay right now; a paused relay's is idle.
+  if (!holder || holder->state.empty() || holder->state == "active" ||
+      holder->idle_for < options_.takeover_after)
+    return;
+  spdlog::warn("taking over source {}: its owner's backend {} has shown no life for {} ms",
+               options_.source.name, holder->pid, holder->idle_for.count());
+  if (const auto slot = source.slot(options_.source.slot); slot.active_pid)
+    source.terminate(*slot.active_pid);
+  source.terminate(holder->pid);
+}
+
+void Ownership::keep_alive() {
+  const auto interval = options_.takeover_after / kHeartbeatsPerTakeover;
+  auto next_maintenance = std::chrono::steady_clock::now();
+  try {
+    while (true) {
+      // A server that shuts down ends this backend first: its socket becomes readable at once.
+      std::array<pollfd, 2> entries{
+          {{shared_->stop.fd(), POLLIN, 0}, {shared_->source->connection().sock(), POLLIN, 0}}};
+      ::poll(entries.data(), entries.size(), static_cast<int>(interval.count()));
+      if (entries[0].revents != 0) return;
+      shared_->source->heartbeat();
+      if (std::chrono::steady_clock::now() < next_maintenance) continue;
+      next_maintenance = std::chrono::steady_clock::now() + options_.maintain_interval;
+      try {
+        spdlog::debug("outbox maintenance: {}", shared_->source->maintain());
+      } catch (const Failure& failure) {
+        spdlog::warn("outbox maintenance failed: {}", failure.what());
+        shared_->source->heartbeat();  // throws when the connection is gone
+      }
+    }
+  } catch (const Failure& failure) {
+    spdlog::warn("lost the ownership of source {}: {}", options_.source.name, failure.what());
+  }
+  shared_->held = false;
+  control_.signal();
+}
+
+}  // namespace postrider

@@ -1,0 +1,51 @@
+// Which relay may carry a source: the holder of one advisory lock, for as long as it shows life.
+//
+// The holder's lock connection runs a statement about once a second; PostgreSQL notes when it
+// ended. A relay that finds the lock taken stands by. When the holder's connection has been idle
+// for longer than takeover_after, its process is paused or its host is gone: the standby ends its
+// backends (lock and walsender, which the same role may) and takes over. Two owners at once are
+// therefore possible for a moment and harmless: the session number fences the row, and content is a
+// function of the ordinal.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "relay/options.h"
+#include "relay/wake.h"
+
+namespace postrider {
+
+class Source;
+
+class Ownership {
+ public:
+  // `control` is signalled when the ownership is lost; it must outlive this.
+  Ownership(const RelayOptions& options, const Wake& control);
+  ~Ownership();
+  Ownership(const Ownership&) = delete;
+  Ownership& operator=(const Ownership&) = delete;
+
+  // Waits until this process owns the source. False when `stop` became true first. `on_standby` is
+  // called once if another relay holds it. Throws Failure when PostgreSQL cannot be reached.
+  [[nodiscard]] bool acquire(const std::function<bool()>& stop,
+                             const std::function<void()>& on_standby);
+
+  // False once the lock connection has broken: the session must end.
+  [[nodiscard]] bool held() const;
+
+ private:
+  void end_dead_holder(Source& source) const;
+  void keep_alive();
+
+  const RelayOptions& options_;
+  const Wake& control_;
+  struct Shared;
+  std::unique_ptr<Shared> shared_;
+  std::thread heartbeat_;
+};
+
+}  // namespace postrider

@@ -1,0 +1,162 @@
+#include "relay/relay.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "relay/session.h"
+
+namespace postrider {
+namespace {
+
+constexpr milliseconds kFirstBackoff{100};
+constexpr milliseconds kLongestBackoff{5000};
+constexpr milliseconds kHeldStatusInterval{1000};
+
+}  // namespace
+
+const char* to_string(RelayState state) {
+  switch (state) {
+    case RelayState::kStarting:
+      return "starting";
+    case RelayState::kStandby:
+      return "standby";
+    case RelayState::kRunning:
+      return "running";
+    case RelayState::kWaiting:
+      return "waiting";
+    case RelayState::kDraining:
+      return "draining";
+    case RelayState::kHalted:
+      return "halted";
+    case RelayState::kStopped:
+      return "stopped";
+  }
+  return "?";
+}
+
+Relay::Relay(RelayOptions options) : options_(std::move(options)) {}
+Relay::~Relay() = default;
+
+void Relay::request_stop() noexcept {
+  stop_ = true;
+  wake_.signal();
+}
+
+void Relay::run() {
+  while (!stop_) {
+    try {
+      if (run_session()) break;
+    } catch (const Failure& failure) {
+      note_failure(failure.error());
+      if (info(failure.error().kind).disposition == Disposition::kHalt) throw;
+      back_off();
+    }
+  }
+  board_.update([](RelayStatus& status) { status.state = RelayState::kStopped; });
+}
+
+bool Relay::run_session() {
+  if (!ownership_ || !ownership_->held()) {
+    held_ = {};
+    ownership_.reset();
+    auto ownership = std::make_unique<Ownership>(options_, wake_);
+    const bool acquired = ownership->acquire(
+        [this] { return stop_.load(); },
+        [this] {
+          board_.update([](RelayStatus& status) { status.state = RelayState::kStandby; });
+        });
+    if (!acquired) return true;
+    ownership_ = std::move(ownership);
+    spdlog::info("owner of source {}", options_.source.name);
+  }
+  // The broker first: until it answers, a held replication connection stays as it is.
+  auto client = connect_broker(options_);
+  keep_held_wal_alive();
+  // Proves that JetStream answers, not only NATS. The answer itself is read again when the slot is
+  // ours.
+  (void)client->stream_info(options_.stream.name);
+  held_ = {};
+  OpenSession open = open_session(options_, std::move(client));
+  spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
+               open.checkpoint.session, open.start.mark.ordinal,
+               open.start.mark.is_none() ? "none" : open.start.mark.position.to_string(),
+               open.start.start_lsn.is_none() ? open.slot_confirmed.to_string()
+                                              : open.start.start_lsn.to_string(),
+               open.epochs.newest().number);
+  note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
+  Session session(options_, std::move(open),
+                  {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); }},
+                  board_);
+  try {
+    session.run();
+    return true;
+  } catch (const Failure&) {
+    published_ordinal_ = session.published_ordinal();
+    if (session.made_progress()) failures_in_a_row_ = 0;
+    held_ = {session.release_wal(), session.received(), session.confirmed()};
+    throw;
+  }
+}
+
+void Relay::note_republication(std::uint64_t published_before, std::uint64_t mark_ordinal) {
+  if (mark_ordinal >= published_before) return;
+  const std::uint64_t lost = published_before - mark_ordinal;
+  spdlog::warn("the broker lost {} acknowledged messages after ordinal {}; publishing them again",
+               lost, mark_ordinal);
+  board_.update([&](RelayStatus& status) { status.republished_total += lost; });
+}
+
+void Relay::note_failure(const Error& error) {
+  const auto& kind = info(error.kind);
+  const bool halt = kind.disposition == Disposition::kHalt;
+  // Said once, not once a retry.
+  const bool repeated = failures_in_a_row_ > 0 && error.kind == last_error_.kind &&
+                        error.context == last_error_.context;
+  if (halt)
+    spdlog::critical("halted, exit code {}: {}", kind.exit_code, error.to_string());
+  else if (!repeated)
+    spdlog::warn("session ended: {}", error.to_string());
+  last_error_ = error;
+  board_.update([&](RelayStatus& status) {
+    status.state = halt ? RelayState::kHalted : RelayState::kWaiting;
+    status.error = error.context;
+    status.error_kind = kind.name;
+  });
+}
+
+void Relay::back_off() {
+  // The connection to a server that failed is no use; one to a healthy server keeps the slot.
+  if (last_error_.kind == ErrorKind::kPostgresUnavailable ||
+      last_error_.kind == ErrorKind::kSessionFenced)
+    held_ = {};
+  const auto ceiling =
+      std::min(kLongestBackoff, kFirstBackoff * (1 << std::min(failures_in_a_row_, 6)));
+  ++failures_in_a_row_;
+  thread_local std::minstd_rand random{std::random_device{}()};
+  std::uniform_int_distribution<std::int64_t> jitter(ceiling.count() / 2, ceiling.count());
+  const auto until = std::chrono::steady_clock::now() + milliseconds(jitter(random));
+  while (!stop_) {
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return;
+    if (wake_.wait_for(std::min(left, kHeldStatusInterval))) wake_.clear();
+    // A server in fast shutdown ends the lock's connection first: let go at once, or it waits for
+    // us.
+    if (ownership_ && !ownership_->held()) held_ = {};
+    keep_held_wal_alive();
+  }
+}
+
+void Relay::keep_held_wal_alive() {
+  if (!held_.connection) return;
+  try {
+    held_.connection->send_status(held_.received, held_.confirmed, false);
+  } catch (const Failure&) {
+    held_ = {};
+  }
+}
+
+}  // namespace postrider

@@ -1,0 +1,63 @@
+// The relay: owns a source and carries its events, session after session, until told to stop.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "relay/options.h"
+#include "relay/ownership.h"
+#include "relay/postgres/replication.h"
+#include "relay/status.h"
+#include "relay/wake.h"
+
+namespace postrider {
+
+class Session;
+
+class Relay {
+ public:
+  explicit Relay(RelayOptions options);
+  ~Relay();
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  // Blocks until request_stop(), or with until_caught_up until everything committed before the
+  // start is published. Transient errors end a session and start the next; throws Failure for what
+  // only a person can resolve.
+  void run();
+
+  // From any thread or a signal handler; asking twice is asking once. run() drains and returns.
+  void request_stop() noexcept;
+
+  // From any thread.
+  [[nodiscard]] RelayStatus status() const { return board_.read(); }
+
+ private:
+  // True when the relay is done; false when another session should follow.
+  bool run_session();
+  void note_failure(const Error& error);
+  // Waits before the next session, keeping a held replication connection alive.
+  void back_off();
+  void keep_held_wal_alive();
+  void note_republication(std::uint64_t published_before, std::uint64_t mark_ordinal);
+
+  const RelayOptions options_;
+  StatusBoard board_;
+  Wake wake_;
+  std::atomic<bool> stop_{false};
+  std::unique_ptr<Ownership> ownership_;
+
+  // Of the last session, while the broker is away: the slot stays ours and PostgreSQL hears from
+  // us.
+  struct HeldWal {
+    std::unique_ptr<ReplicationConnection> connection;
+    Lsn received;
+    Lsn confirmed;
+  };
+  HeldWal held_;
+  std::uint64_t published_ordinal_ = 0;  // newest that the broker ever acknowledged to this process
+  int failures_in_a_row_ = 0;
+  Error last_error_{ErrorKind::kInternal, "", ""};
+};
+
+}  // namespace postrider

@@ -1,0 +1,319 @@
+#include "relay/session.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "relay/failpoint.h"
+
+namespace postrider {
+namespace {
+
+// Frames handled before answers and timers get their turn again.
+constexpr int kFramesPerTurn = 512;
+// A server in fast shutdown answers each status with another request: replying slowly keeps that
+// from becoming a flood. The lock connection ends within a moment and with it the session.
+constexpr milliseconds kReplyInterval{50};
+constexpr milliseconds kCatchUpStatusInterval{100};
+constexpr milliseconds kMaxStatusInterval{3000};
+constexpr milliseconds kLongestWait{1000};
+// What idle confirmations ignore: less WAL than this is not worth a row.
+constexpr std::uint64_t kIdleConfirmBytes = 64UL * 1024;
+// And what makes them as frequent as under load: a WAL segment that could be removed.
+constexpr std::uint64_t kIdleConfirmSoonBytes = 16UL * 1024 * 1024;
+
+// An LSN just behind a WAL page's header is where the next record would go, but nothing ends there:
+// the server never reports it as decoded. The page before ends where the page begins.
+Lsn reachable(Lsn lsn) {
+  constexpr std::uint64_t kPageSize = 8192;
+  constexpr std::uint64_t kShortHeader = 24;
+  constexpr std::uint64_t kLongHeader = 40;
+  const std::uint64_t offset = lsn.value % kPageSize;
+  if (offset == kShortHeader || offset == kLongHeader) return Lsn{lsn.value - offset};
+  return lsn;
+}
+
+milliseconds confirm_delay(const RelayOptions& options) {
+  if (options.confirm == ConfirmMode::kAcked) return milliseconds{0};
+  return options.broker_sync_interval + options.confirm_margin;
+}
+
+Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& open) {
+  Confirmer::Binding binding;
+  binding.source = options.source.name;
+  binding.session = open.checkpoint.session;
+  binding.stream = options.stream.name;
+  binding.incarnation = open.stream.created;
+  binding.unreadable_up_to = open.start.mark.seq < open.stream.last_seq ? open.stream.last_seq : 0;
+  return binding;
+}
+
+}  // namespace
+
+Session::Session(const RelayOptions& options, OpenSession open, Control control, StatusBoard& board)
+    : options_(options),
+      control_(std::move(control)),
+      board_(board),
+      client_(std::move(open.client)),
+      wal_(std::move(open.wal)),
+      epochs_(std::move(open.epochs)),
+      history_(std::move(open.history)),
+      assembler_(history_, epochs_),
+      resume_(open.start, history_.current()),
+      window_(open.stream.last_seq, options.window_messages, options.window_bytes),
+      durability_(confirm_delay(options), open.start.mark,
+                  std::max(open.slot_confirmed, open.checkpoint.confirm_to),
+                  std::chrono::steady_clock::now()),
+      confirmer_(std::move(open.source), *client_, binding_of(options, open)),
+      now_(std::chrono::steady_clock::now()),
+      received_(open.slot_confirmed),
+      caught_up_target_(reachable(open.flushed)),
+      published_(open.start.mark),
+      last_answer_(now_),
+      last_frame_(now_),
+      last_status_(now_),
+      last_confirmation_(now_),
+      confirmed_mark_(open.checkpoint.mark) {
+  board_.update([&](RelayStatus& status) {
+    status.session = open.checkpoint.session;
+    status.incarnation = open.stream.created;
+    status.epoch = epochs_.newest().number;
+    ++status.sessions_total;
+  });
+}
+
+void Session::run() {
+  report();
+  while (!finished()) {
+    wait();
+    now_ = std::chrono::steady_clock::now();
+    // In order of priority: orders from outside, answers (they make room), WAL, time.
+    if (!control_.still_owner())
+      throw Failure(ErrorKind::kSessionFenced, "this relay no longer owns the source");
+    if (control_.stop_requested()) phase_ = Phase::kDraining;
+    take_answers();
+    if (phase_ == Phase::kRunning) take_input();
+    keep_time();
+    report();
+  }
+}
+
+bool Session::finished() const {
+  if (phase_ == Phase::kDraining) return window_.empty();
+  return options_.until_caught_up && received_ >= caught_up_target_ && window_.empty() &&
+         !assembler_.in_transaction();
+}
+
+// The first message is sent alone: if it is refused, nothing behind it can have been stored.
+bool Session::may_read() const {
+  return phase_ == Phase::kRunning && (pipelined_ ? window_.has_room(0) : window_.empty());
+}
+
+void Session::wait() {
+  if (input_left_ && may_read()) return;
+  std::array<pollfd, 4> entries{{{control_.wake.fd(), POLLIN, 0},
+                                 {client_->answers_fd(), POLLIN, 0},
+                                 {confirmer_.fd(), POLLIN, 0},
+                                 {wal_->socket(), 0, 0}}};
+  if (may_read()) entries[3].events |= POLLIN;
+  if (wal_->wants_write()) entries[3].events |= POLLOUT;
+  const auto longest = std::min({kLongestWait, options_.ack_timeout / 4,
+                                 status_owed_ ? kReplyInterval : kLongestWait,
+                                 options_.until_caught_up ? kCatchUpStatusInterval : kLongestWait});
+  ::poll(entries.data(), entries.size(), static_cast<int>(longest.count()));
+  if (entries[0].revents != 0) control_.wake.clear();
+  if ((entries[3].revents & POLLOUT) != 0) wal_->flush();
+  socket_readable_ = (entries[3].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+}
+
+void Session::take_answers() {
+  client_->take_answers(answers_);
+  for (const auto& ack : answers_) {
+    POSTRIDER_FAILPOINT("ack.before_handle");
+    if (auto taken = window_.acknowledge(ack); !taken) throw Failure(std::move(taken.error()));
+  }
+  while (auto sent = window_.take_published()) {
+    published_ = sent->mark;
+    pipelined_ = true;
+    last_answer_ = now_;
+    ++events_;
+    bytes_ += sent->bytes;
+    if (sent->commit_end) {
+      ++transactions_;
+      durability_.on_published(*sent->commit_end, sent->mark, now_);
+    }
+    POSTRIDER_FAILPOINT("ack.after_handle");
+  }
+  if (!answers_.empty()) note_quiescence();
+}
+
+void Session::take_input() {
+  for (int frames = 0; frames < kFramesPerTurn && may_read(); ++frames) {
+    auto frame = wal_->next_frame();
+    if (!frame) {
+      input_left_ = false;
+      if (!std::exchange(socket_readable_, false)) return;
+      wal_->consume_input();
+      frame = wal_->next_frame();
+      if (!frame) return;
+    }
+    input_left_ = true;
+    last_frame_ = now_;
+    std::visit([this](const auto& f) { handle(f); }, *frame);
+  }
+}
+
+void Session::handle(const wire::Keepalive& keepalive) {
+  if (keepalive.reply_requested) status_owed_ = true;
+  if (assembler_.in_transaction()) return;
+  if (auto fits = resume_.on_caught_up(keepalive.end); !fits)
+    throw Failure(std::move(fits.error()));
+  received_ = std::max(received_, keepalive.end);
+  note_quiescence();
+}
+
+void Session::handle(const wire::XLogData& data) {
+  const auto decoded = wire::decode_pgoutput(data.payload);
+  if (!decoded)
+    throw Failure(
+        decoded.error().kind, decoded.error().context + ", received after " + received_.to_string(),
+        "report it with `pg_recvlogical` output of a copy of the slot; nothing was confirmed");
+  const auto step = value_or_throw(assembler_.feed(*decoded));
+  if (step.begin)
+    if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)
+      throw Failure(std::move(fits.error()));
+  bool sent = false;
+  if (step.event)
+    sent = handle(*step.event, step.end ? std::optional(step.end->end_lsn) : std::nullopt);
+  if (step.end) handle(*step.end, sent);
+}
+
+bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end) {
+  const auto ordinal =
+      value_or_throw(resume_.on_event(event.position, event.fingerprint, event.epoch->number));
+  if (!ordinal) return false;
+  if (auto encoded = encode(event, *ordinal, message_); !encoded)
+    throw Failure(std::move(encoded.error()));
+  if (message_.size() > client_->max_payload())
+    throw Failure(
+        ErrorKind::kTooLarge,
+        "event " + event.event->id + " at " + event.position.to_string() + " needs " +
+            std::to_string(message_.size()) + " bytes, the broker's max_payload is " +
+            std::to_string(client_->max_payload()),
+        "raise the broker's max_payload, and lower outbox.settings.max_payload_bytes to fit "
+        "it so that emit refuses such events");
+  if (event.position.index > 0) POSTRIDER_FAILPOINT("publish.mid_transaction");
+  POSTRIDER_FAILPOINT("publish.before_send");
+  if (window_.empty()) last_answer_ = now_;
+  const std::uint64_t expected_last = window_.expected_last();
+  window_.push({.mark = {0, *ordinal, event.position, event.fingerprint, event.epoch->number},
+                .bytes = message_.size(),
+                .commit_end = commit_end});
+  // From here until its answer we do not know whether the broker stores it.
+  client_->publish(message_, options_.stream.name, expected_last);
+  POSTRIDER_FAILPOINT("publish.after_send");
+  return true;
+}
+
+void Session::handle(const TransactionEnd& end, bool event_sent) {
+  if (auto fits = resume_.on_commit(end.commit_lsn); !fits) throw Failure(std::move(fits.error()));
+  received_ = std::max(received_, end.end_lsn);
+  if (event_sent) return;
+  // What was recognised as published is as old as the session: it ripens with the mark.
+  if (window_.empty() && resume_.dropped() > 0 && resume_.mark().ordinal > published_.ordinal) {
+    published_ = resume_.mark();
+    durability_.on_recognised(published_);
+  }
+  note_quiescence();
+}
+
+// With nothing in flight and no transaction open, all that was received is published.
+void Session::note_quiescence() {
+  if (window_.empty() && !assembler_.in_transaction() && resume_.done())
+    durability_.on_caught_up(received_);
+}
+
+void Session::keep_time() {
+  send_status_if_due();
+  confirm_if_due();
+  check_stall();
+  if (!window_.empty() && now_ - last_answer_ > options_.ack_timeout)
+    throw Failure(ErrorKind::kPublishInDoubt,
+                  "no acknowledgement for " + std::to_string(options_.ack_timeout.count()) +
+                      " ms with " + std::to_string(window_.messages()) + " messages in flight");
+}
+
+void Session::send_status_if_due() {
+  const auto interval = options_.until_caught_up
+                            ? kCatchUpStatusInterval
+                            : std::min(kMaxStatusInterval, options_.wal_sender_timeout / 3);
+  const auto since = now_ - last_status_;
+  if (since < interval && !(status_owed_ && since >= kReplyInterval)) return;
+  // An idle walsender is silent for long: asking for a reply tells a quiet source from a dead one.
+  wal_->send_status(received_, durability_.confirmed(), /*request_reply=*/since >= interval);
+  last_status_ = now_;
+  status_owed_ = false;
+}
+
+void Session::confirm_if_due() {
+  if (const auto result = confirmer_.take_result()) {
+    durability_.on_confirmed(result->confirm_to);
+    confirmed_mark_ = result->mark;
+    own_wal_end_ = result->wal_end;
+    ++confirmations_;
+    POSTRIDER_FAILPOINT("confirm.before_status");
+    wal_->send_status(received_, durability_.confirmed(), false);
+    last_status_ = now_;
+    POSTRIDER_FAILPOINT("confirm.after_status");
+  }
+  if (confirmer_.busy()) return;
+  const auto place = durability_.confirmable(now_);
+  if (!place) return;
+  const bool carried = place->mark.ordinal != confirmed_mark_.ordinal;
+  const std::uint64_t idle_bytes =
+      place->confirm_to.value -
+      std::min(place->confirm_to.value, std::max(own_wal_end_, durability_.confirmed()).value);
+  if (!carried && idle_bytes < kIdleConfirmBytes) return;
+  const auto interval = carried || idle_bytes >= kIdleConfirmSoonBytes
+                            ? options_.confirm_interval
+                            : options_.idle_confirm_interval;
+  if (now_ - last_confirmation_ < interval) return;
+  last_confirmation_ = now_;
+  confirmer_.submit(*place);
+}
+
+void Session::check_stall() {
+  std::string stall;
+  if (!window_.empty() && now_ - last_answer_ > options_.stall_after)
+    stall = "the broker does not acknowledge";
+  else if (may_read() && now_ - last_frame_ > options_.stall_after)
+    stall = "the walsender does not answer";
+  board_.update([&](RelayStatus& status) {
+    if (!stall.empty() && !status.stalled) spdlog::error("stalled: {}", stall);
+    status.stalled = !stall.empty();
+    status.stall = std::move(stall);
+  });
+}
+
+void Session::report() {
+  board_.update([&](RelayStatus& status) {
+    status.state = phase_ == Phase::kRunning ? RelayState::kRunning : RelayState::kDraining;
+    status.error.clear();
+    status.error_kind.clear();
+    status.received = received_;
+    status.published = published_;
+    status.confirmed = durability_.confirmed();
+    status.in_flight = window_.messages();
+    status.in_flight_bytes = window_.bytes();
+    status.events_total += std::exchange(events_, 0);
+    status.bytes_total += std::exchange(bytes_, 0);
+    status.transactions_total += std::exchange(transactions_, 0);
+    status.confirmations_total += std::exchange(confirmations_, 0);
+    status.last_commit_time_us = published_.fingerprint.commit_time_us;
+  });
+}
+
+}  // namespace postrider

@@ -1,0 +1,109 @@
+// One session: from the mark on, WAL to broker, until something ends it.
+//
+// One thread runs it, with one wait point. Three positions are kept apart: received (what the
+// server has sent), published (acknowledged by the broker) and confirmed (what PostgreSQL may
+// forget).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "relay/confirmer.h"
+#include "relay/options.h"
+#include "relay/progress/durability.h"
+#include "relay/progress/resume.h"
+#include "relay/progress/window.h"
+#include "relay/route/encoder.h"
+#include "relay/session_start.h"
+#include "relay/status.h"
+#include "relay/transaction/assembler.h"
+
+namespace postrider {
+
+class Session {
+ public:
+  // What the session is told from outside; checked whenever `wake` is readable.
+  struct Control {
+    const Wake& wake;
+    std::function<bool()> stop_requested;
+    std::function<bool()> still_owner;
+  };
+
+  Session(const RelayOptions& options, OpenSession open, Control control, StatusBoard& board);
+
+  // Carries events until asked to stop (or, with until_caught_up, until everything committed before
+  // the start is published), and drains. Throws the Failure that ended the session.
+  void run();
+
+  // The replication connection of a session that has ended, for the relay to keep alive while the
+  // broker is away: it holds the slot, and WAL stays where it is.
+  [[nodiscard]] std::unique_ptr<ReplicationConnection> release_wal() { return std::move(wal_); }
+  [[nodiscard]] Lsn received() const { return received_; }
+  [[nodiscard]] Lsn confirmed() const { return durability_.confirmed(); }
+  // The newest ordinal that the broker acknowledged or was found to hold.
+  [[nodiscard]] std::uint64_t published_ordinal() const { return published_.ordinal; }
+  // True once the broker has acknowledged something in this session.
+  [[nodiscard]] bool made_progress() const { return pipelined_; }
+
+ private:
+  enum class Phase { kRunning, kDraining };
+
+  void wait();
+  void take_answers();
+  void take_input();
+  void handle(const wire::Keepalive& keepalive);
+  void handle(const wire::XLogData& data);
+  void handle(const TransactionEnd& end, bool event_sent);
+  // Publishes an event unless the stream holds it. True when it was sent.
+  bool handle(const AssembledEvent& event, std::optional<Lsn> commit_end);
+  void note_quiescence();
+  void keep_time();
+  void send_status_if_due();
+  void confirm_if_due();
+  void check_stall();
+  void report();
+
+  [[nodiscard]] bool may_read() const;
+  [[nodiscard]] bool finished() const;
+
+  const RelayOptions& options_;
+  Control control_;
+  StatusBoard& board_;
+
+  // Destroyed in reverse: the confirmer uses the client.
+  std::unique_ptr<JetStreamClient> client_;
+  std::unique_ptr<ReplicationConnection> wal_;
+  Epochs epochs_;
+  TimelineHistory history_;
+  Assembler assembler_;
+  Resume resume_;
+  Window window_;
+  Durability durability_;
+  Confirmer confirmer_;
+
+  Phase phase_ = Phase::kRunning;
+  SteadyTime now_;
+  Message message_;
+  std::vector<wire::PubAck> answers_;
+  bool input_left_ = true;  // frames may wait in libpq's buffer
+  bool socket_readable_ = true;
+  bool pipelined_ = false;  // the first message of the session has been acknowledged
+  Lsn received_;
+  Lsn caught_up_target_;
+  Mark published_;
+  SteadyTime last_answer_;
+  SteadyTime last_frame_;
+  SteadyTime last_status_;
+  bool status_owed_ = true;
+  SteadyTime last_confirmation_;
+  Mark confirmed_mark_;
+  Lsn own_wal_end_;  // end of the WAL that the last confirmation itself wrote
+  std::uint64_t events_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t transactions_ = 0;
+  std::uint64_t confirmations_ = 0;
+};
+
+}  // namespace postrider

@@ -1,0 +1,164 @@
+#include "relay/session_start.h"
+
+#include <spdlog/spdlog.h>
+
+#include <thread>
+
+#include "migrations/migrations.h"
+#include "relay/failpoint.h"
+#include "relay/wake.h"
+
+namespace postrider {
+namespace {
+
+constexpr milliseconds kConnectTimeout{2000};
+constexpr milliseconds kSlotReleaseDeadline{5000};
+constexpr milliseconds kSlotReleasePoll{50};
+
+EpochSettings wanted_settings(const RelayOptions& options) {
+  return {kEncoderVersion, options.source.name, options.message_id, options.wal_store};
+}
+
+void require_settings(const wire::StreamInfo& stream, const RelayOptions& options) {
+  std::string fatal;
+  std::string remedy;
+  for (const auto& problem : wire::review_settings(stream, stream_subjects(options))) {
+    if (!problem.fatal) {
+      spdlog::warn("stream {}: {} {}", stream.name, problem.setting, problem.what);
+      continue;
+    }
+    fatal += (fatal.empty() ? "" : "; ") + problem.setting + " " + problem.what;
+    remedy += (remedy.empty() ? "" : "; ") + problem.setting + ": " + problem.remedy;
+  }
+  if (!fatal.empty())
+    throw Failure(ErrorKind::kStreamSettings, "stream \"" + stream.name + "\" " + fatal, remedy);
+}
+
+Tail read_tail(JetStreamClient& client, const RelayOptions& options,
+               const wire::StreamInfo& stream) {
+  POSTRIDER_FAILPOINT("session.before_read_mark");
+  if (stream.last_seq == 0 || stream.messages == 0) return TailGone{};
+  const auto message = client.message(options.stream.name, stream.last_seq);
+  POSTRIDER_FAILPOINT("session.after_read_mark");
+  if (!message) return TailGone{};
+  const auto value = wire::find_header(message->headers, kPositionHeader);
+  if (!value)
+    return TailForeign{"a message on " + message->subject + " without Postrider-Position"};
+  const auto header = PositionHeader::parse(*value);
+  if (!header) return TailForeign{"an unreadable Postrider-Position on " + message->subject};
+  if (!message->subject.starts_with(options.source.name + "."))
+    return TailForeign{"a message of another source on " + message->subject};
+  return *header;
+}
+
+// This relay owns the source, so whoever still holds the slot is the past: an old session of ours,
+// or a paused relay. The same role may end it.
+SlotState free_slot(Source& source, const RelayOptions& options) {
+  const auto deadline = std::chrono::steady_clock::now() + kSlotReleaseDeadline;
+  while (true) {
+    auto state = source.slot(options.source.slot);
+    if (!state.active_pid) return state;
+    source.terminate(*state.active_pid);
+    if (std::chrono::steady_clock::now() > deadline)
+      throw Failure(ErrorKind::kPostgresUnavailable,
+                    "slot \"" + options.source.slot + "\" is held by backend " +
+                        std::to_string(*state.active_pid) + ", which does not end",
+                    "");
+    std::this_thread::sleep_for(kSlotReleasePoll);
+  }
+}
+
+void make_stream(OpenSession& session, const RelayOptions& options) {
+  if (!options.stream.create)
+    throw Failure(
+        ErrorKind::kStreamSettings,
+        "stream \"" + options.stream.name + "\" does not exist and stream.create is false",
+        "create it as docs/operating.md says, or set stream.create = true");
+  POSTRIDER_FAILPOINT("stream.before_create");
+  session.stream = session.client->create_stream(options.stream, stream_subjects(options));
+  POSTRIDER_FAILPOINT("stream.after_create");
+  spdlog::info("created stream {} for {}", options.stream.name, stream_subjects(options));
+}
+
+// A change of settings takes effect at a WAL position read after the slot was ours: every commit
+// that an older relay can hold lies before it.
+void open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
+  const auto wanted = wanted_settings(options);
+  const std::uint32_t timeline = session.history.current();
+  if (!session.epochs.needs_new(wanted, timeline)) return;
+  session.epochs.forget_before(session.checkpoint.mark.position.commit_lsn);
+  session.epochs.open(timeline, session.source.insert_lsn(), wanted);
+  session.source.set_epochs(options.source.name, session.checkpoint.session,
+                            session.epochs.to_json(), wanted.wal_store);
+  spdlog::info("epoch {} opened from {}", session.epochs.newest().number,
+               session.epochs.newest().from.to_string());
+}
+
+}  // namespace
+
+std::string stream_subjects(const RelayOptions& options) {
+  return options.source.name + ".>";
+}
+
+std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options) {
+  return std::make_unique<JetStreamClient>(options.nats, "postrider relay " + options.source.name,
+                                           kConnectTimeout);
+}
+
+OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client) {
+  OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name),
+                      std::move(client));
+  Source& source = session.source;
+  source.require_schema(latest_service_schema_version());
+
+  POSTRIDER_FAILPOINT("session.before_open");
+  session.checkpoint = source.open_session(options.source.name);
+  POSTRIDER_FAILPOINT("session.after_open");
+  session.flushed = source.flush_lsn();
+  session.epochs = value_or_throw(session.checkpoint.epochs_json == "[]"
+                                      ? Result<Epochs>(Epochs())
+                                      : Epochs::from_json(session.checkpoint.epochs_json));
+  const SlotState slot = free_slot(source, options);
+  session.slot_confirmed = slot.facts.confirmed;
+
+  session.wal = std::make_unique<ReplicationConnection>(ReplicationOptions{
+      options.source.conninfo, "postrider_" + options.source.name, options.wal_sender_timeout});
+  const SystemIdentity identity = session.wal->identify();
+  session.history = session.wal->timeline_history(identity.timeline);
+
+  Facts facts;
+  facts.system_id = identity.system_id;
+  facts.flushed = identity.flushed;
+  facts.history = session.history;
+  facts.checkpoint = session.checkpoint;
+  facts.newest_epoch = session.epochs.empty() ? 0 : session.epochs.newest().number;
+  facts.slot_name = options.source.slot;
+  facts.slot = slot.facts;
+  facts.stream_name = options.stream.name;
+  if (const auto stream = session.client->stream_info(options.stream.name)) {
+    require_settings(*stream, options);
+    session.stream = *stream;
+    facts.stream = StreamFacts{stream->created, stream->first_seq, stream->last_seq,
+                               stream->messages, stream->lost > 0};
+    facts.tail = read_tail(*session.client, options, *stream);
+  }
+  session.start = value_or_throw(decide(facts));
+
+  if (!source.publication_exists(options.source.publication))
+    throw Failure(ErrorKind::kPublicationMissing,
+                  "publication \"" + options.source.publication + "\" does not exist",
+                  "run `postrider migrate up`, and see docs/operating.md, \"publication missing\"");
+  if (session.start.create_stream) make_stream(session, options);
+  if (session.start.bind_stream) {
+    source.bind_stream(options.source.name, session.checkpoint.session, session.stream.created,
+                       session.stream.last_seq);
+    POSTRIDER_FAILPOINT("stream.after_bind");
+    session.start.mark.seq = session.stream.last_seq;
+  }
+  session.wal->start(options.source.slot, options.source.publication, session.start.start_lsn,
+                     options.wal_store || session.epochs.any_wal_store());
+  open_epoch_if_needed(session, options);
+  return session;
+}
+
+}  // namespace postrider

@@ -1,0 +1,45 @@
+// The start of a session: from "I own the source" to "the WAL streams from the right place", design
+// section 3.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "relay/jetstream/client.h"
+#include "relay/options.h"
+#include "relay/postgres/replication.h"
+#include "relay/postgres/source.h"
+#include "relay/progress/decision.h"
+#include "relay/progress/epoch.h"
+
+namespace postrider {
+
+// Everything that a running session needs.
+struct OpenSession {
+  OpenSession(Source control, std::unique_ptr<JetStreamClient> broker)
+      : source(std::move(control)), client(std::move(broker)) {}
+
+  Source source;
+  std::unique_ptr<JetStreamClient> client;
+  std::unique_ptr<ReplicationConnection> wal;
+  Checkpoint checkpoint;
+  Start start;
+  Epochs epochs;
+  TimelineHistory history{1};
+  wire::StreamInfo stream;
+  Lsn slot_confirmed;
+  Lsn flushed;  // every commit before this session lies before it
+};
+
+// Connects to the broker first, so that a session never takes the slot from a held connection in
+// vain.
+[[nodiscard]] std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options);
+
+// Opens a session with a broker that answers. Throws Failure.
+[[nodiscard]] OpenSession open_session(const RelayOptions& options,
+                                       std::unique_ptr<JetStreamClient> client);
+
+// The subjects of a source's stream.
+[[nodiscard]] std::string stream_subjects(const RelayOptions& options);
+
+}  // namespace postrider
