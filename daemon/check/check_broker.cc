@@ -1,0 +1,92 @@
+#include "daemon/check/check_broker.h"
+
+#include <string>
+
+#include "relay/session_start.h"
+
+namespace postrider {
+namespace {
+
+void check_stream(const RelayOptions& options, JetStreamClient& client,
+                  std::vector<CheckLine>& lines) {
+  const auto stream = client.stream_info(options.stream.name);
+  const std::string subject = "stream " + options.stream.name;
+  if (!stream) {
+    lines.push_back(
+        {options.stream.create ? CheckLevel::kOk : CheckLevel::kFail, subject,
+         options.stream.create ? "does not exist; the relay will create it" : "does not exist",
+         options.stream.create ? "" : "create it, or set stream.create = true", true});
+    return;
+  }
+  const auto problems = wire::review_settings(*stream, stream_subjects(options));
+  for (const auto& problem : problems)
+    lines.push_back({problem.fatal ? CheckLevel::kFail : CheckLevel::kWarn, subject,
+                     problem.setting + " " + problem.what, problem.remedy, problem.fatal});
+  if (problems.empty())
+    lines.push_back({CheckLevel::kOk, subject,
+                     std::to_string(stream->messages) + " messages, last sequence " +
+                         std::to_string(stream->last_seq) + ", replicas " +
+                         std::to_string(stream->replicas),
+                     ""});
+}
+
+void check_payload(const OutboxLimits& limits, JetStreamClient& client,
+                   std::vector<CheckLine>& lines) {
+  const auto broker = static_cast<std::int64_t>(client.max_payload());
+  if (!limits.max_payload_bytes) return;
+  const bool fits = *limits.max_payload_bytes <= broker;
+  lines.push_back({fits ? CheckLevel::kOk : CheckLevel::kFail, "max_payload",
+                   "broker " + std::to_string(broker) + ", outbox limit " +
+                       std::to_string(*limits.max_payload_bytes),
+                   fits ? ""
+                        : "emit would accept events that the broker refuses: raise the broker's "
+                          "max_payload, or UPDATE outbox.settings SET max_payload_bytes = " +
+                              std::to_string(broker)});
+}
+
+void check_durability(const RelayOptions& options, std::vector<CheckLine>& lines) {
+  if (options.confirm == ConfirmMode::kAcked) {
+    lines.push_back(
+        {CheckLevel::kWarn, "confirm", "acked: an acknowledgement counts as durable",
+         "only right where the broker runs with sync_interval: always (2.10 or newer)"});
+    return;
+  }
+  lines.push_back({CheckLevel::kOk, "broker_sync_interval",
+                   "stated as " + std::to_string(options.broker_sync_interval.count() / 1000) +
+                       " s: PostgreSQL keeps WAL that long and " +
+                       std::to_string(options.confirm_margin.count() / 1000) + " s more",
+                   ""});
+}
+
+// nats.c cannot tell the server's version, so the advice names the versions that it is for.
+void check_false_duplicates(const RelayOptions& options, std::vector<CheckLine>& lines) {
+  constexpr int kCluster = 3;
+  if (!options.message_id || options.stream.replicas < kCluster) return;
+  lines.push_back(
+      {CheckLevel::kOk, "relay.message_id",
+       "on; with nats-server 2.10.14 to 2.10.29 switch it off: their leader changes answer "
+       "false duplicates (a stall, no loss)",
+       ""});
+}
+
+}  // namespace
+
+void check_broker(const RelayOptions& options, const OutboxLimits& limits,
+                  std::vector<CheckLine>& lines) {
+  try {
+    const auto client = connect_broker(options);
+    lines.push_back({CheckLevel::kOk, "NATS", "connected to server " + client->server_id(), ""});
+    check_stream(options, *client, lines);
+    check_payload(limits, *client, lines);
+    check_false_duplicates(options, lines);
+  } catch (const Failure& failure) {
+    lines.push_back({CheckLevel::kUnknown, "NATS", failure.error().context,
+                     failure.error().remedy.empty()
+                         ? "start nats-server with JetStream, or correct nats.url"
+                         : failure.error().remedy,
+                     true});
+  }
+  check_durability(options, lines);
+}
+
+}  // namespace postrider

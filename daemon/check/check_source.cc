@@ -1,0 +1,208 @@
+#include "daemon/check/check_source.h"
+
+#include <string>
+
+#include "daemon/check/standby_names.h"
+#include "migrations/migrations.h"
+#include "relay/postgres/source.h"
+#include "relay/postgres/sql.h"
+
+namespace postrider {
+namespace {
+
+constexpr int kOldestServer = 150000;
+
+class SourceChecks {
+ public:
+  SourceChecks(const RelayOptions& options, Source& source, std::vector<CheckLine>& lines)
+      : options_(options), source_(source), lines_(lines) {}
+
+  OutboxLimits run() {
+    server();
+    role();
+    if (!schema()) return {};
+    publication();
+    slot();
+    emit_message_rights();
+    return limits();
+  }
+
+ private:
+  void add(CheckLevel level, std::string subject, std::string found, std::string remedy = {},
+           bool session_decides = false) {
+    lines_.push_back(
+        {level, std::move(subject), std::move(found), std::move(remedy), session_decides});
+  }
+  std::string setting(const std::string& name) {
+    pqxx::nontransaction tx(source_.connection());
+    return sql::exec(tx, "SELECT current_setting($1)", name)[0][0].as<std::string>();
+  }
+
+  void server() {
+    const int version = source_.server_version();
+    add(version >= kOldestServer ? CheckLevel::kOk : CheckLevel::kFail, "PostgreSQL version",
+        setting("server_version"), version >= kOldestServer ? "" : "15 or newer is needed");
+    const auto wal_level = setting("wal_level");
+    add(wal_level == "logical" ? CheckLevel::kOk : CheckLevel::kFail, "wal_level", wal_level,
+        wal_level == "logical" ? ""
+                               : "ALTER SYSTEM SET wal_level = logical, then restart PostgreSQL");
+    const auto encoding = setting("server_encoding");
+    add(encoding == "UTF8" ? CheckLevel::kOk : CheckLevel::kFail, "server_encoding", encoding,
+        encoding == "UTF8" ? "" : "only databases in UTF8 can be carried");
+    const auto names = setting("synchronous_standby_names");
+    const std::string mine = "postrider_" + options_.source.name;
+    const bool matches = matches_standby_names(names, mine);
+    add(matches ? CheckLevel::kFail : CheckLevel::kOk, "synchronous_standby_names",
+        names.empty() ? "(empty)" : names,
+        matches ? "it matches the relay's application_name " + mine +
+                      ": every commit would wait for the relay; name the physical standbys instead"
+                : "");
+    const auto keep = setting("max_slot_wal_keep_size");
+    add(keep == "-1" ? CheckLevel::kWarn : CheckLevel::kOk, "max_slot_wal_keep_size", keep,
+        keep == "-1"
+            ? "without a bound a long outage of the relay fills the disk: set it to what the disk "
+              "can spare (the slot is lost beyond it, and says so)"
+            : "");
+  }
+
+  void role() {
+    pqxx::nontransaction tx(source_.connection());
+    const auto row = tx.exec(
+        "SELECT current_user, rolreplication, rolsuper, "
+        "EXISTS (SELECT 1 FROM pg_roles g WHERE g.rolname = 'postrider_relay' "
+        "        AND pg_has_role(current_user, g.oid, 'MEMBER')) "
+        "FROM pg_roles WHERE rolname = current_user")[0];
+    const auto name = row[0].as<std::string>();
+    const bool replication = row[1].as<bool>() || row[2].as<bool>();
+    add(replication ? CheckLevel::kOk : CheckLevel::kFail, "role " + name,
+        replication ? "may replicate" : "lacks REPLICATION",
+        replication ? "" : "ALTER ROLE " + name + " REPLICATION");
+    const bool member = row[3].as<bool>();
+    add(member ? CheckLevel::kOk : CheckLevel::kFail, "role " + name,
+        member ? "is a member of postrider_relay" : "is not a member of postrider_relay",
+        member ? "" : "GRANT postrider_relay TO " + name);
+    if (row[2].as<bool>())
+      add(CheckLevel::kWarn, "role " + name, "is a superuser",
+          "the relay needs LOGIN, REPLICATION and postrider_relay, no more");
+  }
+
+  bool schema() {
+    try {
+      source_.require_schema(latest_service_schema_version());
+      add(CheckLevel::kOk, "schema outbox",
+          "version " + std::to_string(latest_service_schema_version()));
+    } catch (const Failure& failure) {
+      add(CheckLevel::kFail, "schema outbox", failure.error().context, failure.error().remedy,
+          true);
+      return false;
+    }
+    const auto row = source_.read_checkpoint(options_.source.name);
+    add(row ? CheckLevel::kOk : CheckLevel::kFail, "checkpoint row",
+        row ? "durable up to ordinal " + std::to_string(row->mark.ordinal)
+            : "source " + options_.source.name + " is not initialised",
+        row ? "" : "run `postrider migrate up`", true);
+    confirm_to_ = row ? row->confirm_to : Lsn{};
+    return row.has_value();
+  }
+
+  void publication() {
+    pqxx::nontransaction tx(source_.connection());
+    const auto rows =
+        sql::exec(tx,
+                  "SELECT pubinsert AND NOT pubupdate AND NOT pubdelete AND NOT pubtruncate "
+                  "AND pubviaroot AND NOT puballtables FROM pg_publication WHERE pubname = $1",
+                  options_.source.publication);
+    const std::string subject = "publication " + options_.source.publication;
+    if (rows.empty())
+      return add(CheckLevel::kFail, subject, "does not exist",
+                 "run `postrider migrate up`, and see docs/operating.md, \"publication missing\"",
+                 true);
+    const auto tables =
+        sql::exec(tx,
+                  "SELECT coalesce(string_agg(schemaname || '.' || tablename, ', '), '') "
+                  "FROM pg_publication_tables WHERE pubname = $1",
+                  options_.source.publication)[0][0]
+            .as<std::string>();
+    const bool good = rows[0][0].as<bool>() && tables == "outbox.events";
+    add(good ? CheckLevel::kOk : CheckLevel::kFail, subject,
+        "carries " + (tables.empty() ? "nothing" : tables) +
+            (rows[0][0].as<bool>() ? ", inserts only, by the root table"
+                                   : ", but not inserts only by the root"),
+        good ? ""
+             : "put it back: FOR TABLE outbox.events WITH (publish = 'insert', "
+               "publish_via_partition_root = true)");
+  }
+
+  void slot() {
+    const auto state = source_.slot(options_.source.slot);
+    const std::string subject = "slot " + options_.source.slot;
+    if (!state.facts.exists)
+      return add(CheckLevel::kFail, subject, "does not exist",
+                 "see docs/operating.md, \"slot lost\"", true);
+    const bool good = !state.facts.lost && !state.facts.two_phase &&
+                      state.facts.plugin == "pgoutput" && !state.facts.other_database &&
+                      state.facts.confirmed <= confirm_to_;
+    add(good ? CheckLevel::kOk : CheckLevel::kFail, subject,
+        "confirmed " + state.facts.confirmed.to_string() + ", wal_status " + state.wal_status +
+            ", plugin " + state.facts.plugin + (state.facts.two_phase ? ", two_phase" : "") +
+            ", retains " + std::to_string(state.retained_bytes / 1024) + " kB",
+        good ? "" : "see docs/operating.md, \"slot lost\"", true);
+  }
+
+  void emit_message_rights() {
+    pqxx::nontransaction tx(source_.connection());
+    const bool open_to_all =
+        tx.exec(
+              "SELECT bool_or(p.proacl IS NULL OR EXISTS (SELECT 1 FROM aclexplode(p.proacl) a "
+              "WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')) "
+              "FROM pg_proc p WHERE p.proname = 'pg_logical_emit_message' "
+              "AND p.pronamespace = 'pg_catalog'::regnamespace")[0][0]
+            .as<bool>();
+    const bool matters = options_.wal_store && open_to_all;
+    const auto level = !matters                      ? CheckLevel::kOk
+                       : options_.accept_public_emit ? CheckLevel::kWarn
+                                                     : CheckLevel::kFail;
+    add(level, "pg_logical_emit_message",
+        open_to_all ? (options_.wal_store ? "any role may forge events of the wal store"
+                                          : "open to any role; the wal store is off")
+                    : "not open to any role",
+        matters ? "as superuser: REVOKE EXECUTE ON FUNCTION "
+                  "pg_logical_emit_message(boolean,text,bytea) "
+                  "FROM PUBLIC (and its other forms), GRANT it to the outbox's owner; or accept "
+                  "the risk "
+                  "with relay.accept_public_emit = true"
+                : "");
+  }
+
+  OutboxLimits limits() {
+    pqxx::nontransaction tx(source_.connection());
+    const auto rows = tx.exec("SELECT max_payload_bytes::bigint FROM outbox.settings");
+    if (rows.empty()) return {};
+    return {rows[0][0].as<std::int64_t>()};
+  }
+
+  const RelayOptions& options_;
+  Source& source_;
+  std::vector<CheckLine>& lines_;
+  Lsn confirm_to_;
+};
+
+}  // namespace
+
+OutboxLimits check_source(const RelayOptions& options, std::vector<CheckLine>& lines) {
+  try {
+    Source source(options.source.conninfo, "postrider check " + options.source.name);
+    return SourceChecks(options, source, lines).run();
+  } catch (const Failure& failure) {
+    lines.push_back({CheckLevel::kUnknown, "PostgreSQL", failure.error().context,
+                     failure.error().remedy.empty() ? "start it, or correct source.conninfo"
+                                                    : failure.error().remedy,
+                     true});
+  } catch (const pqxx::failure& failure) {
+    lines.push_back({CheckLevel::kUnknown, "PostgreSQL", failure.what(),
+                     "see the message; the relay's role needs what docs/operating.md lists", true});
+  }
+  return {};
+}
+
+}  // namespace postrider

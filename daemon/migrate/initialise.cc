@@ -1,0 +1,177 @@
+#include "daemon/migrate/initialise.h"
+
+#include <ostream>
+
+#include "postrider/lsn.h"
+#include "relay/error.h"
+#include "relay/postgres/conninfo.h"
+
+namespace postrider {
+namespace {
+
+// Making a slot waits for every transaction that is open: an abandoned one must not hang the
+// deployment.
+constexpr const char* kSlotTimeout = "60s";
+
+bool slot_exists(pqxx::transaction_base& tx, const std::string& slot) {
+  return !sql::exec(tx, "SELECT 1 FROM pg_replication_slots WHERE slot_name = $1", slot).empty();
+}
+
+void make_publication(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out) {
+  pqxx::work tx(owner);
+  if (!sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", options.publication)
+           .empty())
+    return;
+  tx.exec("CREATE PUBLICATION " + tx.quote_name(options.publication) +
+          " FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root = true)");
+  tx.commit();
+  out << "created   publication " << options.publication << '\n';
+}
+
+// True when the source is initialised already.
+bool make_row(pqxx::connection& owner, const MigrateOptions& options) {
+  pqxx::work tx(owner);
+  sql::exec(tx,
+            "INSERT INTO outbox.checkpoint (source, slot, publication) VALUES ($1, $2, $3) "
+            "ON CONFLICT (source) DO NOTHING",
+            options.source, options.slot, options.publication);
+  const auto row = sql::exec(
+      tx, "SELECT initialised, slot FROM outbox.checkpoint WHERE source = $1", options.source)[0];
+  const bool initialised = row[0].as<bool>();
+  if (initialised && row[1].as<std::string>() != options.slot)
+    throw Failure(ErrorKind::kConfiguration,
+                  "source " + options.source + " was initialised with slot " +
+                      row[1].as<std::string>() + ", the configuration names " + options.slot,
+                  "set source.slot to that name");
+  if (!initialised)
+    sql::exec(tx, "UPDATE outbox.checkpoint SET slot = $2, publication = $3 WHERE source = $1",
+              options.source, options.slot, options.publication);
+  tx.commit();
+  return initialised;
+}
+
+struct NewSlot {
+  std::string lsn;
+  std::string system_id;
+  int timeline = 0;
+};
+
+// The slot is made by the role that will use it: only that one needs REPLICATION.
+NewSlot make_slot(const MigrateOptions& options) {
+  pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));
+  pqxx::nontransaction tx(relay);
+  tx.exec(std::string("SET statement_timeout = '") + kSlotTimeout + "'");
+  // No initialised row vouches for a slot of this name: an earlier attempt left it. Nothing was
+  // emitted.
+  if (slot_exists(tx, options.slot))
+    sql::exec(tx, "SELECT pg_drop_replication_slot($1)", options.slot);
+  try {
+    sql::exec(tx, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", options.slot);
+  } catch (const pqxx::sql_error& e) {
+    const std::string state = e.sqlstate();
+    if (state != "57014") throw;
+    throw Failure(
+        ErrorKind::kPostgresUnavailable,
+        std::string("making slot ") + options.slot + " waited " + kSlotTimeout +
+            " for transactions that are open",
+        "end them (SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; also "
+        "SELECT * FROM pg_prepared_xacts) and migrate again");
+  }
+  const auto row =
+      sql::exec(tx,
+                "SELECT confirmed_flush_lsn, (SELECT system_identifier FROM pg_control_system()), "
+                "(SELECT timeline_id FROM pg_control_checkpoint()) "
+                "FROM pg_replication_slots WHERE slot_name = $1",
+                options.slot)[0];
+  return {row[0].as<std::string>(), row[1].as<std::string>(), row[2].as<int>()};
+}
+
+void close_emit_message(pqxx::connection& owner, std::ostream& out) {
+  // Only a superuser may; `postrider check` says so where it matters.
+  try {
+    pqxx::work tx(owner);
+    tx.exec(
+        "DO $$ DECLARE f regprocedure; BEGIN "
+        "FOR f IN SELECT oid::regprocedure FROM pg_catalog.pg_proc WHERE proname = "
+        "'pg_logical_emit_message' "
+        "AND pronamespace = 'pg_catalog'::regnamespace AND pg_has_role(current_user, proowner, "
+        "'USAGE') LOOP "
+        "EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f); "
+        "EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, current_user); END LOOP; END $$");
+    tx.commit();
+  } catch (const pqxx::sql_error& e) {
+    out << "note      pg_logical_emit_message stays open to PUBLIC: " << e.what() << '\n';
+  }
+}
+
+}  // namespace
+
+void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out) {
+  make_publication(owner, options, out);
+  close_emit_message(owner, out);
+  if (make_row(owner, options)) {
+    pqxx::nontransaction tx(owner);
+    if (!slot_exists(tx, options.slot))
+      throw Failure(
+          ErrorKind::kSlotMissing,
+          "source " + options.source + " is initialised, but its slot " + options.slot + " is gone",
+          "it is not made again \"at now\": events since would be lost; see docs/operating.md, "
+          "\"slot lost\"");
+    out << "up to date: source " << options.source << ", slot " << options.slot << '\n';
+    return;
+  }
+  const NewSlot slot = make_slot(options);
+  pqxx::work tx(owner);
+  sql::exec(tx,
+            "UPDATE outbox.checkpoint SET initialised = true, system_id = $2, timeline = $3, "
+            "confirm_to = $4::pg_lsn, updated_at = now() WHERE source = $1",
+            options.source, slot.system_id, slot.timeline, slot.lsn);
+  tx.commit();
+  out << "created   slot " << options.slot << " at " << slot.lsn << '\n';
+  out << "ready: source " << options.source << '\n';
+}
+
+void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool drop_slot,
+                  std::ostream& out) {
+  const bool exists = [&] {
+    pqxx::nontransaction tx(owner);
+    return slot_exists(tx, options.slot);
+  }();
+  if (exists && !drop_slot)
+    throw Failure(
+        ErrorKind::kConfiguration, "slot " + options.slot + " exists",
+        "events that it has not confirmed would be lost: let the relay catch up, stop it, then run "
+        "`postrider migrate down --drop-slot`");
+  if (exists) {
+    pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));
+    pqxx::nontransaction tx(relay);
+    sql::exec(tx, "SELECT pg_drop_replication_slot($1)", options.slot);
+    out << "dropped   slot " << options.slot << '\n';
+  }
+  pqxx::work tx(owner);
+  tx.exec("DROP PUBLICATION IF EXISTS " + tx.quote_name(options.publication));
+  tx.commit();
+  out << "dropped   publication " << options.publication << '\n';
+}
+
+bool print_initialisation(pqxx::connection& owner, const MigrateOptions& options,
+                          std::ostream& out) {
+  pqxx::nontransaction tx(owner);
+  const bool publication =
+      !sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", options.publication)
+           .empty();
+  const bool slot = slot_exists(tx, options.slot);
+  bool initialised = false;
+  if (!tx.exec("SELECT to_regclass('outbox.checkpoint')")[0][0].is_null()) {
+    const auto rows = sql::exec(tx, "SELECT initialised FROM outbox.checkpoint WHERE source = $1",
+                                options.source);
+    initialised = !rows.empty() && rows[0][0].as<bool>();
+  }
+  out << (publication ? "present   " : "MISSING   ") << "publication " << options.publication
+      << '\n'
+      << (slot ? "present   " : "MISSING   ") << "slot " << options.slot << '\n'
+      << (initialised ? "ready     " : "NOT READY ") << "source " << options.source << '\n';
+  return publication && slot && initialised;
+}
+
+}  // namespace postrider

@@ -1,0 +1,24 @@
+// The last steps of `postrider migrate up`: publication, checkpoint row, slot.
+#pragma once
+
+#include <iosfwd>
+
+#include "daemon/migrate/migrate.h"
+#include "relay/postgres/sql.h"
+
+namespace postrider {
+
+// Idempotent. Order matters: the publication before the slot, so that the slot's history knows it;
+// the row says `initialised` last, and only then does emit accept events: nothing is ever emitted
+// before a slot covers it.
+void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out);
+
+// Drops the slots and publication of this database's sources, or refuses.
+void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool drop_slot,
+                  std::ostream& out);
+
+// True when source, publication and slot are there.
+bool print_initialisation(pqxx::connection& owner, const MigrateOptions& options,
+                          std::ostream& out);
+
+}  // namespace postrider

@@ -1,0 +1,123 @@
+-- Housekeeping: partitions ahead, durable old ones dropped. Called by the relay every few minutes, or by cron.
+-- No step waits long for a lock: what is busy is left for the next time.
+
+-- Makes the partition of one day, unless the default partition holds rows of it already (attaching would
+-- then have to fail). True when it was made.
+CREATE FUNCTION outbox.make_partition(p_day date) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_name text := 'events_' || to_char(p_day, 'YYYYMMDD');
+  v_from timestamptz := p_day::timestamp AT TIME ZONE 'UTC';
+  v_to   timestamptz := (p_day + 1)::timestamp AT TIME ZONE 'UTC';
+BEGIN
+  IF to_regclass('outbox.' || v_name) IS NOT NULL
+     OR EXISTS (SELECT 1 FROM outbox.events_default WHERE created_at >= v_from AND created_at < v_to) THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('CREATE TABLE outbox.%I PARTITION OF outbox.events FOR VALUES FROM (%L) TO (%L)', v_name, v_from, v_to);
+  EXECUTE format('GRANT SELECT ON outbox.%I TO postrider_relay', v_name);
+  INSERT INTO outbox.partitions (name, from_time, to_time) VALUES (v_name, v_from, v_to);
+  RETURN true;
+EXCEPTION
+  WHEN lock_not_available THEN RETURN false;
+END
+$$;
+COMMENT ON FUNCTION outbox.make_partition(date) IS 'Makes the partition of a UTC day; false where it exists, cannot be, or a lock is busy';
+
+-- Drops one sealed partition, or unseals it when a late transaction has written into it since. NULL: busy.
+CREATE FUNCTION outbox.drop_partition(p_name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_xmax xid8;
+  v_late boolean;
+BEGIN
+  SELECT sealed_xmax INTO v_xmax FROM outbox.partitions WHERE name = p_name FOR UPDATE;
+  -- The parent first, in the order that a writer takes them: no deadlock.
+  EXECUTE 'LOCK TABLE outbox.events IN ACCESS EXCLUSIVE MODE';
+  EXECUTE format('LOCK TABLE outbox.%I IN ACCESS EXCLUSIVE MODE', p_name);
+  EXECUTE format('SELECT EXISTS (SELECT 1 FROM outbox.%I WHERE xid >= $1)', p_name) INTO v_late USING v_xmax;
+  IF v_late THEN
+    UPDATE outbox.partitions SET sealed_xmax = NULL, sealed_lsn = NULL WHERE name = p_name;
+    RETURN false;
+  END IF;
+  EXECUTE format('DROP TABLE outbox.%I', p_name);
+  DELETE FROM outbox.partitions WHERE name = p_name;
+  RETURN true;
+EXCEPTION
+  WHEN lock_not_available OR deadlock_detected THEN RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION outbox.drop_partition(text) IS 'Drops a sealed partition: true; unseals it when rows came late: false; NULL when a lock is busy';
+
+CREATE FUNCTION outbox.maintain() RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' SET TimeZone = 'UTC'
+AS $$
+DECLARE
+  v_settings outbox.settings;
+  v_durable  pg_lsn;
+  v_today    date := (now() AT TIME ZONE 'UTC')::date;
+  v_horizon  timestamptz;
+  v_xmin     xid8 := pg_snapshot_xmin(pg_current_snapshot());
+  v_made     int := 0;
+  v_sealed   int;
+  v_dropped  text[] := '{}';
+  v_late     text[] := '{}';
+  v_deleted  bigint := 0;
+  v_done     boolean;
+  v_name     text;
+BEGIN
+  -- One at a time; a second caller has nothing to add.
+  IF NOT pg_try_advisory_xact_lock(28786, 2) THEN
+    RETURN jsonb_build_object('skipped', 'another maintain is running');
+  END IF;
+  SELECT * INTO v_settings FROM outbox.settings;
+  SELECT min(confirm_to) INTO v_durable FROM outbox.checkpoint WHERE initialised;
+  v_horizon := now() - v_settings.retention;
+
+  FOR i IN 0 .. v_settings.partitions_ahead LOOP
+    IF outbox.make_partition(v_today + i) THEN v_made := v_made + 1; END IF;
+  END LOOP;
+
+  -- A day that has passed is sealed in two steps: first the transactions that may have written into it are
+  -- bounded; once they have ended, everything they wrote committed before the WAL's end of that moment.
+  UPDATE outbox.partitions SET sealed_lsn = pg_current_wal_insert_lsn()
+    WHERE sealed_lsn IS NULL AND sealed_xmax IS NOT NULL AND sealed_xmax <= v_xmin;
+  GET DIAGNOSTICS v_sealed = ROW_COUNT;
+  UPDATE outbox.partitions SET sealed_xmax = pg_snapshot_xmax(pg_current_snapshot())
+    WHERE sealed_xmax IS NULL AND to_time < now();
+
+  FOR v_name IN SELECT name FROM outbox.partitions
+                WHERE sealed_lsn < v_durable AND to_time < v_horizon ORDER BY from_time LOOP
+    v_done := outbox.drop_partition(v_name);
+    IF v_done THEN v_dropped := v_dropped || v_name; ELSIF NOT v_done THEN v_late := v_late || v_name; END IF;
+  END LOOP;
+
+  -- The default partition's rows: those of transactions that had ended when the durable place was behind us.
+  -- Deletes are not published. A bounded number at a time.
+  IF v_durable IS NOT NULL THEN
+    INSERT INTO outbox.partitions (name, from_time, to_time)
+      VALUES ('events_default', '-infinity', 'infinity') ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT 1 FROM outbox.partitions WHERE name = 'events_default' AND sealed_lsn < v_durable) THEN
+      DELETE FROM outbox.events_default d
+        WHERE d.ctid IN (SELECT e.ctid FROM outbox.events_default e
+                         WHERE e.created_at < v_horizon
+                           AND e.xid < (SELECT sealed_xmax FROM outbox.partitions WHERE name = 'events_default')
+                         LIMIT 50000);
+      GET DIAGNOSTICS v_deleted = ROW_COUNT;
+      UPDATE outbox.partitions SET sealed_xmax = NULL, sealed_lsn = NULL WHERE name = 'events_default';
+    END IF;
+    UPDATE outbox.partitions SET sealed_xmax = pg_snapshot_xmax(pg_current_snapshot())
+      WHERE name = 'events_default' AND sealed_xmax IS NULL;
+  END IF;
+
+  RETURN jsonb_build_object('partitions_made', v_made, 'sealed', v_sealed, 'dropped', to_jsonb(v_dropped),
+                            'unsealed', to_jsonb(v_late), 'default_rows_deleted', v_deleted);
+END
+$$;
+COMMENT ON FUNCTION outbox.maintain() IS 'Makes partitions ahead, drops durable ones past retention, and says what it did';
+
+REVOKE ALL ON FUNCTION outbox.make_partition(date), outbox.drop_partition(text), outbox.maintain() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox.maintain() TO postrider_relay;
+SELECT outbox.maintain();
