@@ -1,0 +1,26 @@
+// The subcommands that main.cc wires up. Each returns the process's exit code, or throws Failure.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "daemon/config.h"
+
+namespace postrider {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitNegative =
+    1;  // the answer is no: a check failed, the status is not healthy
+
+int run_relay(const Config& config, bool until_caught_up);
+int run_check(const Config& config);
+int run_status(const Config& config, bool json);
+
+struct TailOptions {
+  std::optional<std::string> from;  // "start", or a position as text; nothing: from now
+  bool until_end = false;           // stop at what is the end now
+  bool json = false;                // one JSON object a line
+};
+int run_tail(const Config& config, const TailOptions& options);
+
+}  // namespace postrider

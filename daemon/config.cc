@@ -1,0 +1,210 @@
+#include "daemon/config.h"
+
+#include <sys/stat.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <set>
+#include <vector>
+
+#include "daemon/config_values.h"
+#include "relay/error.h"
+
+namespace postrider {
+namespace {
+
+// One configuration key: where it goes and how its text or TOML value is read.
+struct Key {
+  std::string section;
+  std::string name;
+  std::function<void(const ConfigValue&)> set;
+};
+
+std::string environment_name(const Key& key) {
+  std::string name = "POSTRIDER_" + key.section + "_" + key.name;
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::toupper(c); });
+  return name;
+}
+
+std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
+  RelayOptions& relay = config.relay;
+  using V = const ConfigValue&;
+  return {
+      {"source", "name", [&](V v) { relay.source.name = v.matching("[a-z0-9_-]{1,40}"); }},
+      {"source", "conninfo", [&](V v) { relay.source.conninfo = v.text(); }},
+      {"source", "slot", [&](V v) { relay.source.slot = v.matching("[a-z0-9_]{1,63}"); }},
+      {"source", "publication",
+       [&](V v) { relay.source.publication = v.matching("[A-Za-z0-9_]{1,63}"); }},
+      {"migrate", "conninfo", [&](V v) { config.owner_conninfo = v.text(); }},
+      {"nats", "url", [&](V v) { relay.nats.url = v.text(); }},
+      {"nats", "creds", [&](V v) { relay.nats.credentials_file = v.secret_file(); }},
+      {"nats", "nkey_seed", [&](V v) { relay.nats.nkey_seed_file = v.secret_file(); }},
+      {"nats", "user", [&](V v) { relay.nats.user = v.text(); }},
+      {"nats", "password_file", [&](V v) { relay.nats.password_file = v.secret_file(); }},
+      {"nats", "tls_ca", [&](V v) { relay.nats.tls_ca_file = v.readable_file(); }},
+      {"nats", "tls_cert", [&](V v) { relay.nats.tls_cert_file = v.readable_file(); }},
+      {"nats", "tls_key", [&](V v) { relay.nats.tls_key_file = v.secret_file(); }},
+      {"nats", "tls_hostname", [&](V v) { relay.nats.tls_hostname = v.text(); }},
+      {"nats", "inbox_prefix",
+       [&](V v) { relay.nats.inbox_prefix = v.matching("[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*"); }},
+      {"stream", "name", [&](V v) { stream.name = v.matching("[A-Za-z0-9_-]{1,64}"); }},
+      {"stream", "create", [&](V v) { stream.create = v.boolean(); }},
+      {"stream", "replicas", [&](V v) { stream.replicas = static_cast<int>(v.integer(1, 5)); }},
+      {"stream", "max_bytes", [&](V v) { stream.max_bytes = v.integer(-1, 1LL << 50U); }},
+      {"stream", "max_age", [&](V v) { stream.max_age = v.duration(0, days(3650)); }},
+      {"stream", "duplicate_window",
+       [&](V v) { stream.duplicate_window = v.duration(100, minutes(60)); }},
+      {"relay", "confirm",
+       [&](V v) {
+         relay.confirm =
+             v.one_of({"synced", "acked"}) == "synced" ? ConfirmMode::kSynced : ConfirmMode::kAcked;
+       }},
+      {"relay", "broker_sync_interval",
+       [&](V v) { relay.broker_sync_interval = v.duration(0, minutes(60)); }},
+      {"relay", "confirm_margin", [&](V v) { relay.confirm_margin = v.duration(0, minutes(60)); }},
+      {"relay", "confirm_interval",
+       [&](V v) { relay.confirm_interval = v.duration(0, minutes(60)); }},
+      {"relay", "idle_confirm_interval",
+       [&](V v) { relay.idle_confirm_interval = v.duration(0, minutes(60)); }},
+      {"relay", "window_messages",
+       [&](V v) { relay.window_messages = static_cast<std::size_t>(v.integer(1, 8192)); }},
+      {"relay", "window_bytes",
+       [&](V v) { relay.window_bytes = static_cast<std::size_t>(v.integer(4096, 32LL << 20U)); }},
+      {"relay", "message_id", [&](V v) { relay.message_id = v.boolean(); }},
+      {"relay", "wal_store", [&](V v) { relay.wal_store = v.boolean(); }},
+      {"relay", "accept_public_emit", [&](V v) { relay.accept_public_emit = v.boolean(); }},
+      {"relay", "ack_timeout", [&](V v) { relay.ack_timeout = v.duration(100, minutes(10)); }},
+      {"relay", "stall_after", [&](V v) { relay.stall_after = v.duration(1000, minutes(60)); }},
+      {"relay", "takeover_after",
+       [&](V v) { relay.takeover_after = v.duration(1000, minutes(10)); }},
+      {"relay", "wal_sender_timeout",
+       [&](V v) { relay.wal_sender_timeout = v.duration(1000, minutes(60)); }},
+      {"relay", "maintain_interval",
+       [&](V v) { relay.maintain_interval = v.duration(1000, days(1)); }},
+      {"http", "listen", [&](V v) { config.http_listen = v.text(); }},
+      {"log", "level",
+       [&](V v) {
+         config.log_level = v.one_of({"trace", "debug", "info", "warn", "error"});
+       }},
+      {"log", "format",
+       [&](V v) {
+         config.log_json = v.one_of({"text", "json"}) == "json";
+       }},
+  };
+}
+
+[[noreturn]] void refuse_unknown(const std::string& where, const std::string& name,
+                                 const std::vector<std::string>& known) {
+  throw Failure(ErrorKind::kConfiguration, where + ": unknown key \"" + name + "\"",
+                "did you mean \"" + nearest_name(name, known) + "\"?");
+}
+
+std::string at(const std::string& path, const toml::node& node) {
+  return path + ":" + std::to_string(node.source().begin.line);
+}
+
+void read_file(const std::string& path, const std::vector<Key>& keys, std::set<std::string>& seen) {
+  toml::table file;
+  try {
+    file = toml::parse_file(path);
+  } catch (const toml::parse_error& e) {
+    throw Failure(
+        ErrorKind::kConfiguration,
+        path + ":" + std::to_string(e.source().begin.line) + ": " + std::string(e.description()),
+        "correct the file; it is TOML");
+  }
+  for (const auto& [section_key, section_node] : file) {
+    const std::string section(section_key.str());
+    const auto* table = section_node.as_table();
+    std::vector<std::string> sections;
+    std::vector<std::string> names;
+    for (const auto& key : keys) {
+      sections.push_back(key.section);
+      if (key.section == section) names.push_back(key.name);
+    }
+    if (table == nullptr || names.empty())
+      refuse_unknown(at(path, section_node), section, sections);
+    for (const auto& [name_key, node] : *table) {
+      const std::string name(name_key.str());
+      const auto key = std::ranges::find_if(
+          keys, [&](const Key& k) { return k.section == section && k.name == name; });
+      if (key == keys.end())
+        refuse_unknown(at(path, node), section + "." + name, prefixed(section, names));
+      key->set(ConfigValue::from_toml(at(path, node) + ": " + section + "." + name, node));
+      seen.insert(section + "." + name);
+    }
+  }
+}
+
+void read_environment(const std::vector<Key>& keys, std::set<std::string>& seen) {
+  for (const auto& key : keys) {
+    const std::string name = environment_name(key);
+    if (const char* value = std::getenv(name.c_str()); value != nullptr) {
+      key.set(ConfigValue::from_text(name, value));
+      seen.insert(key.section + "." + key.name);
+    }
+  }
+  if (const char* url = std::getenv("NATS_URL"); url != nullptr && !seen.contains("nats.url"))
+    for (const auto& key : keys)
+      if (key.section == "nats" && key.name == "url")
+        key.set(ConfigValue::from_text("NATS_URL", url));
+}
+
+void require(bool good, const char* what, const char* remedy) {
+  if (!good) throw Failure(ErrorKind::kConfiguration, what, remedy);
+}
+
+// What single keys cannot say.
+void complete(Config& config) {
+  RelayOptions& relay = config.relay;
+  require(!relay.source.name.empty(), "source.name is not set",
+          "name the source, for example \"shop\"");
+  if (relay.source.slot.empty()) {
+    relay.source.slot = "postrider_" + relay.source.name;
+    std::ranges::replace(relay.source.slot, '-', '_');
+  }
+  if (relay.stream.name.empty()) {
+    relay.stream.name = relay.source.name;
+    std::ranges::transform(relay.stream.name, relay.stream.name.begin(),
+                           [](unsigned char c) { return std::toupper(c); });
+  }
+  const int identities = static_cast<int>(!relay.nats.credentials_file.empty()) +
+                         static_cast<int>(!relay.nats.nkey_seed_file.empty()) +
+                         static_cast<int>(!relay.nats.user.empty());
+  require(identities <= 1, "nats.creds, nats.nkey_seed and nats.user exclude each other",
+          "keep one of them");
+  require(relay.nats.password_file.empty() || !relay.nats.user.empty(),
+          "nats.password_file is set without nats.user", "set both");
+  require(relay.nats.tls_cert_file.empty() == relay.nats.tls_key_file.empty(),
+          "nats.tls_cert and nats.tls_key belong together", "set both or neither");
+  require(relay.takeover_after < relay.stall_after,
+          "relay.takeover_after must be shorter than relay.stall_after",
+          "the defaults are 4s and 30s");
+}
+
+}  // namespace
+
+MigrateOptions Config::migrate_options() const {
+  return {owner_conninfo, relay.source.conninfo, relay.source.name, relay.source.slot,
+          relay.source.publication};
+}
+
+Config load_config(const std::string& path) {
+  Config config;
+  const auto keys = keys_of(config, config.relay.stream);
+  std::set<std::string> seen;
+  if (!path.empty()) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0)
+      throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
+                    "check the path given with --config");
+    read_file(path, keys, seen);
+  }
+  read_environment(keys, seen);
+  complete(config);
+  return config;
+}
+
+}  // namespace postrider

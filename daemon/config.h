@@ -1,0 +1,30 @@
+// The configuration file: one TOML file, beaten by POSTRIDER_<SECTION>_<KEY> in the environment.
+// PG* variables fill gaps by libpq itself, NATS_URL only where nats.url is not set. Every key, with
+// its default and reason, is in docs/operating.md.
+//
+// Whatever is unknown, out of range or contradictory refuses to load, with file, line and the
+// nearest name: a misspelled key that is silently ignored is a setting that somebody believes in.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "daemon/migrate/migrate.h"
+#include "relay/options.h"
+
+namespace postrider {
+
+struct Config {
+  RelayOptions relay;
+  std::string owner_conninfo;              // [migrate] conninfo
+  std::optional<std::string> http_listen;  // [http] listen; nothing: off
+  std::string log_level = "info";
+  bool log_json = false;
+
+  [[nodiscard]] MigrateOptions migrate_options() const;
+};
+
+// Throws Failure(kConfiguration). An empty path loads defaults and the environment alone.
+[[nodiscard]] Config load_config(const std::string& path);
+
+}  // namespace postrider

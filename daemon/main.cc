@@ -1,0 +1,124 @@
+// The command line: reads it, loads the configuration, runs one command, and turns how it ended
+// into an exit code. Everything else is elsewhere.
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <iostream>
+
+#include "daemon/commands/commands.h"
+#include "daemon/logging.h"
+#include "daemon/migrate/migrate.h"
+#include "daemon/version.h"
+#include "relay/error.h"
+
+namespace {
+
+using namespace postrider;
+
+constexpr int kExitUsage = 64;
+constexpr int kExitInternal = 70;
+
+struct CommandLine {
+  std::string config_path;
+  std::function<int(const Config&)> run;  // set by the chosen subcommand
+  std::function<int()> run_without_config;
+
+  [[nodiscard]] int execute() const {
+    if (run_without_config) return run_without_config();
+    const Config config = load_config(config_path);
+    configure_logging(config.log_level, config.log_json);
+    return run(config);
+  }
+};
+
+CLI::App* add_command(CLI::App& app, CommandLine& line, const char* name, const char* what) {
+  auto* command = app.add_subcommand(name, what);
+  command->add_option("-c,--config", line.config_path, "TOML file (or POSTRIDER_CONFIG)")
+      ->envname("POSTRIDER_CONFIG");
+  return command;
+}
+
+void add_migrate(CLI::App& app, CommandLine& line) {
+  auto* migrate = add_command(app, line, "migrate", "Apply, take back or show the outbox schema");
+  auto print = std::make_shared<bool>(false);
+  migrate->add_flag("--print", *print, "Write the SQL of all migrations and exit");
+  migrate->parse_complete_callback([&line, print] {
+    if (*print)
+      line.run_without_config = [] {
+        migrate_print(std::cout);
+        return kExitOk;
+      };
+  });
+  const auto add = [&](const char* name, const char* what, std::function<int(const Config&)> run) {
+    auto* sub = migrate->add_subcommand(name, what);
+    sub->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+    sub->callback([&line, run = std::move(run)] { line.run = run; });
+    return sub;
+  };
+  add("up", "Apply what is missing; make publication, checkpoint row and slot",
+      [](const Config& config) {
+        migrate_up(config.migrate_options(), std::cout);
+        return kExitOk;
+      });
+  add("baseline", "Adopt files that another tool applied, then as up", [](const Config& config) {
+    migrate_baseline(config.migrate_options(), std::cout);
+    return kExitOk;
+  });
+  add("status", "Show what is applied; exit 1 when something is missing", [](const Config& config) {
+    return migrate_status(config.migrate_options(), std::cout) ? kExitOk : kExitNegative;
+  });
+  auto drop_slot = std::make_shared<bool>(false);
+  add("down", "Take the schema back, with its events", [drop_slot](const Config& config) {
+    migrate_down(config.migrate_options(), *drop_slot, std::cout);
+    return kExitOk;
+  })->add_flag("--drop-slot", *drop_slot, "Also drop the slot, and what it has not confirmed");
+}
+
+void add_relay(CLI::App& app, CommandLine& line) {
+  auto* relay = add_command(app, line, "relay", "Carry events to NATS JetStream until stopped");
+  auto once = std::make_shared<bool>(false);
+  relay->add_flag("--until-caught-up", *once,
+                  "Exit 0 once everything committed before the start is published");
+  relay->callback([&line, once] {
+    line.run = [once](const Config& config) { return run_relay(config, *once); };
+  });
+}
+
+void add_inspection(CLI::App& app, CommandLine& line) {
+  add_command(app, line, "check",
+              "Look for everything that would break a promise; exit 1 on a failure")
+      ->callback([&line] { line.run = run_check; });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "postrider: carries committed PostgreSQL transactions to NATS JetStream, exactly once"};
+  app.set_version_flag("--version", postrider::kVersion);
+  app.require_subcommand(1);
+  CommandLine line;
+  add_migrate(app, line);
+  add_relay(app, line);
+  add_inspection(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitOk : kExitUsage;
+  }
+  if (!line.run && !line.run_without_config) {
+    std::cerr << "postrider: a subcommand is missing; see --help\n";
+    return kExitUsage;
+  }
+  try {
+    return line.execute();
+  } catch (const postrider::Failure& failure) {
+    std::cerr << "postrider: " << failure.what() << '\n';
+    return postrider::info(failure.error().kind).exit_code;
+  } catch (const std::exception& e) {
+    std::cerr << "postrider: internal error: " << e.what() << '\n';
+    return kExitInternal;
+  }
+}
