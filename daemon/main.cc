@@ -92,6 +92,27 @@ void add_inspection(CLI::App& app, CommandLine& line) {
       ->callback([&line] { line.run = run_check; });
 }
 
+void add_dev(CLI::App& app, CommandLine& line) {
+  auto* dev = app.add_subcommand("dev", "Private PostgreSQL and nats-server in a folder");
+  dev->require_subcommand(1);
+  auto folder = std::make_shared<std::string>(".postrider");
+  auto remove = std::make_shared<bool>(false);
+  const auto add = [&](const char* name, const char* what, DevCommand command) {
+    auto* sub = dev->add_subcommand(name, what);
+    sub->add_option("-D,--dir", *folder, "Folder that holds them (default .postrider)");
+    sub->callback([&line, folder, remove, command] {
+      line.run_without_config = [folder, remove, command] {
+        return run_dev(command, *folder, *remove);
+      };
+    });
+    return sub;
+  };
+  add("up", "Make what is missing, start what is stopped", DevCommand::kUp);
+  add("down", "Stop both", DevCommand::kDown)
+      ->add_flag("--delete", *remove, "Also delete their data");
+  add("status", "Show whether they run; exit 1 unless both do", DevCommand::kStatus);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -103,6 +124,7 @@ int main(int argc, char** argv) {
   add_migrate(app, line);
   add_relay(app, line);
   add_inspection(app, line);
+  add_dev(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

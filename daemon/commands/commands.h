@@ -23,4 +23,8 @@ struct TailOptions {
 };
 int run_tail(const Config& config, const TailOptions& options);
 
+enum class DevCommand { kUp, kDown, kStatus };
+// Needs no configuration: it writes one. `remove` deletes the data on the way down.
+int run_dev(DevCommand command, const std::string& folder, bool remove);
+
 }  // namespace postrider
