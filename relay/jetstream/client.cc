@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -121,66 +122,128 @@ std::string stream_config(const StreamOptions& options, const std::string& subje
   return config.dump();
 }
 
+// Where nats.c's threads leave what they bring. They may still bring something after the connection
+// was destroyed (nats.c waits neither for a running message callback nor for the closed callback),
+// so they hold a number, not a pointer: what nobody waits for any more finds no mailbox.
+class Mailbox {
+ public:
+  static std::shared_ptr<Mailbox> open() {
+    auto box = std::make_shared<Mailbox>();
+    const std::lock_guard lock(registry().mutex);
+    box->number_ = ++registry().last;
+    registry().boxes[box->number_] = box;
+    return box;
+  }
+  static std::shared_ptr<Mailbox> find(void* key) {
+    const std::lock_guard lock(registry().mutex);
+    const auto found = registry().boxes.find(reinterpret_cast<std::uintptr_t>(key));
+    return found == registry().boxes.end() ? nullptr : found->second.lock();
+  }
+
+  Mailbox() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (fd_ < 0) throw Failure(ErrorKind::kInternal, "eventfd failed");
+  }
+  ~Mailbox() {
+    {
+      const std::lock_guard lock(registry().mutex);
+      registry().boxes.erase(number_);
+    }
+    ::close(fd_);
+  }
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
+
+  [[nodiscard]] void* key() const { return reinterpret_cast<void*>(number_); }
+  [[nodiscard]] int fd() const { return fd_; }
+
+  void put(wire::PubAck ack) {
+    const std::lock_guard lock(mutex_);
+    const bool was_empty = answers_.empty();
+    answers_.push_back(std::move(ack));
+    if (was_empty) wake();
+  }
+  // Only the first error counts: the others follow from it.
+  void put(Error error) {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = std::move(error);
+    wake();
+  }
+  // Answers first: they say what was stored before the connection broke. Then throws the error.
+  void take(std::vector<wire::PubAck>& answers) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count);
+    const std::lock_guard lock(mutex_);
+    answers.clear();
+    answers.swap(answers_);
+    if (answers.empty() && error_) throw Failure(*error_);
+    if (error_) wake();
+  }
+  [[nodiscard]] std::optional<Error> error() const {
+    const std::lock_guard lock(mutex_);
+    return error_;
+  }
+
+ private:
+  struct Registry {
+    std::mutex mutex;
+    std::uintptr_t last = 0;
+    std::map<std::uintptr_t, std::weak_ptr<Mailbox>> boxes;
+  };
+  static Registry& registry() {
+    static auto* registry = new Registry;  // never destroyed: threads of nats.c outlive main
+    return *registry;
+  }
+  void wake() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
+  }
+
+  std::uintptr_t number_ = 0;
+  int fd_;
+  mutable std::mutex mutex_;
+  std::vector<wire::PubAck> answers_;
+  std::optional<Error> error_;
+};
+
+void on_answer(natsConnection*, natsSubscription*, natsMsg* message, void* key) {
+  const Owned<natsMsg> owned(message);
+  const auto mailbox = Mailbox::find(key);
+  if (!mailbox) return;
+  wire::PubAck ack;
+  if (natsMsg_IsNoResponders(message)) {
+    ack.outcome = wire::PubAck::Outcome::kNoResponder;
+  } else {
+    ack = wire::parse_pub_ack(
+        {natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
+  }
+  mailbox->put(std::move(ack));
+}
+
+void on_closed(natsConnection* connection, void* key) {
+  const auto mailbox = Mailbox::find(key);
+  if (!mailbox) return;
+  const char* why = nullptr;
+  natsConnection_GetLastError(connection, &why);
+  mailbox->put(Error{ErrorKind::kBrokerUnavailable,
+                     std::string("the connection to NATS ended: ") +
+                         (why == nullptr || *why == '\0' ? "closed" : why),
+                     ""});
+}
+
+void on_error(natsConnection* connection, natsSubscription*, natsStatus status, void* key) {
+  const auto mailbox = Mailbox::find(key);
+  if (!mailbox) return;
+  const char* why = nullptr;
+  natsConnection_GetLastError(connection, &why);
+  const ErrorKind kind = kind_of(status);
+  mailbox->put(Error{
+      kind, std::string("NATS reports: ") + (why == nullptr ? natsStatus_GetText(status) : why),
+      remedy_of(kind)});
+}
+
 }  // namespace
 
 struct JetStreamClient::Impl {
-  Impl() : fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (fd < 0) throw Failure(ErrorKind::kInternal, "eventfd failed");
-  }
-  ~Impl() {
-    // No callback may run after this: the subscription goes first, then the connection, which
-    // waits.
-    subscription.reset();
-    if (connection) natsConnection_Close(connection.get());
-    connection.reset();
-    ::close(fd);
-  }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-
-  void wake() const {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
-  }
-  void report(Error what) {
-    const std::lock_guard lock(mutex);
-    if (!error) error = std::move(what);
-    wake();
-  }
-
-  static void on_answer(natsConnection*, natsSubscription*, natsMsg* message, void* self) {
-    const Owned<natsMsg> owned(message);
-    wire::PubAck ack;
-    if (natsMsg_IsNoResponders(message)) {
-      ack.outcome = wire::PubAck::Outcome::kNoResponder;
-    } else {
-      ack = wire::parse_pub_ack(
-          {natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
-    }
-    auto& impl = *static_cast<Impl*>(self);
-    const std::lock_guard lock(impl.mutex);
-    const bool was_empty = impl.answers.empty();
-    impl.answers.push_back(std::move(ack));
-    if (was_empty) impl.wake();
-  }
-  static void on_closed(natsConnection* connection, void* self) {
-    const char* why = nullptr;
-    natsConnection_GetLastError(connection, &why);
-    static_cast<Impl*>(self)->report({ErrorKind::kBrokerUnavailable,
-                                      std::string("the connection to NATS ended: ") +
-                                          (why == nullptr || *why == '\0' ? "closed" : why),
-                                      ""});
-  }
-  static void on_error(natsConnection* connection, natsSubscription*, natsStatus status,
-                       void* self) {
-    const char* why = nullptr;
-    natsConnection_GetLastError(connection, &why);
-    const ErrorKind kind = kind_of(status);
-    static_cast<Impl*>(self)->report(
-        {kind, std::string("NATS reports: ") + (why == nullptr ? natsStatus_GetText(status) : why),
-         remedy_of(kind)});
-  }
-
   // Sends a request and returns the answer's text.
   std::string request(const std::string& subject, const std::string& body) {
     natsMsg* raw = nullptr;
@@ -195,15 +258,11 @@ struct JetStreamClient::Impl {
   }
   // A request for which the user lacks the right is never answered: the error comes beside it.
   [[noreturn]] void throw_reported(const std::string& subject) {
-    const std::lock_guard lock(mutex);
-    if (error) throw Failure(*error);
+    if (const auto error = mailbox->error()) throw Failure(*error);
     throw Failure(ErrorKind::kBrokerUnavailable, "no answer on " + subject + " in time");
   }
 
-  int fd;
-  std::mutex mutex;
-  std::vector<wire::PubAck> answers;
-  std::optional<Error> error;
+  std::shared_ptr<Mailbox> mailbox = Mailbox::open();
   std::string reply_subject;
   Owned<natsConnection> connection;
   Owned<natsSubscription> subscription;
@@ -223,8 +282,8 @@ JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& 
   check(natsOptions_SetPingInterval(raw, 5000), "ping interval");
   check(natsOptions_SetMaxPingsOut(raw, 2), "pings");
   check(natsOptions_SetCustomInboxPrefix(raw, options.inbox_prefix.c_str()), "nats.inbox_prefix");
-  check(natsOptions_SetClosedCB(raw, &Impl::on_closed, impl_.get()), "callback");
-  check(natsOptions_SetErrorHandler(raw, &Impl::on_error, impl_.get()), "callback");
+  check(natsOptions_SetClosedCB(raw, &on_closed, impl_->mailbox->key()), "callback");
+  check(natsOptions_SetErrorHandler(raw, &on_error, impl_->mailbox->key()), "callback");
   configure_authentication(raw, options);
   configure_tls(raw, options);
 
@@ -240,7 +299,7 @@ JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& 
   impl_->reply_subject = options.inbox_prefix + unique.substr(unique.find('.'));
   natsSubscription* subscription = nullptr;
   check(natsConnection_Subscribe(&subscription, connection, impl_->reply_subject.c_str(),
-                                 &Impl::on_answer, impl_.get()),
+                                 &on_answer, impl_->mailbox->key()),
         "subscribe to " + impl_->reply_subject);
   impl_->subscription.reset(subscription);
   check(natsSubscription_SetPendingLimits(subscription, -1, -1), "pending limits");
@@ -301,18 +360,11 @@ void JetStreamClient::publish(const Message& message, const std::string& stream,
 }
 
 int JetStreamClient::answers_fd() const {
-  return impl_->fd;
+  return impl_->mailbox->fd();
 }
 
 void JetStreamClient::take_answers(std::vector<wire::PubAck>& answers) {
-  std::uint64_t count = 0;
-  [[maybe_unused]] const auto read = ::read(impl_->fd, &count, sizeof count);
-  const std::lock_guard lock(impl_->mutex);
-  answers.clear();
-  std::swap(answers, impl_->answers);
-  // Answers first: they say what was stored before the connection broke.
-  if (answers.empty() && impl_->error) throw Failure(*impl_->error);
-  if (impl_->error) impl_->wake();
+  impl_->mailbox->take(answers);
 }
 
 std::size_t JetStreamClient::max_payload() const {
