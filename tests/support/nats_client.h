@@ -1,0 +1,68 @@
+// A NATS client of the tests' own: speaks the text protocol over a socket and shares no code with
+// the relay, so that what the relay wrote is judged by somebody else. Not thread-safe. Throws
+// std::runtime_error; every wait has a deadline.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace postrider::test {
+
+struct StreamMessage {
+  std::uint64_t seq = 0;
+  std::string subject;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string data;
+
+  [[nodiscard]] std::optional<std::string> header(const std::string& name) const;
+};
+
+class NatsClient {
+ public:
+  // `connect` is merged into the CONNECT options: user, pass.
+  explicit NatsClient(std::uint16_t port, const nlohmann::json& connect = nlohmann::json::object());
+  ~NatsClient();
+  NatsClient(const NatsClient&) = delete;
+  NatsClient& operator=(const NatsClient&) = delete;
+
+  // The answer's payload.
+  std::string request(const std::string& subject, const std::string& body);
+  // A JetStream API call; `name` without the $JS.API prefix. Throws on an API error.
+  nlohmann::json api(const std::string& name,
+                     const nlohmann::json& body = nlohmann::json::object());
+  // Publishes to a stream and returns its acknowledgement.
+  nlohmann::json publish(const std::string& subject, const std::string& body,
+                         const std::vector<std::pair<std::string, std::string>>& headers = {});
+
+  [[nodiscard]] bool has_stream(const std::string& stream);
+  // Every message that the stream holds now, in its order.
+  std::vector<StreamMessage> read_stream(const std::string& stream);
+  // The same, one by one, for streams that do not fit into memory.
+  void for_each_message(const std::string& stream,
+                        const std::function<void(const StreamMessage&)>& visit);
+
+ private:
+  struct Frame {
+    std::string reply;
+    StreamMessage message;
+    std::string status;  // of a header-only answer: "404 No Messages"
+  };
+  void send(const std::string& bytes) const;
+  std::string read_line();
+  std::string read_bytes(std::size_t count);
+  void fill();
+  Frame next_message();
+
+  int fd_ = -1;
+  std::string buffer_;
+  std::size_t consumed_ = 0;
+  std::string inbox_;
+  std::uint64_t requests_ = 0;
+};
+
+}  // namespace postrider::test

@@ -1,0 +1,42 @@
+// A TCP proxy between relay and broker that can lose what the broker answers. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+namespace postrider::test {
+
+class TcpProxy {
+ public:
+  // Listens on a free loopback port and forwards to `target`.
+  explicit TcpProxy(std::uint16_t target);
+  ~TcpProxy();
+  TcpProxy(const TcpProxy&) = delete;
+  TcpProxy& operator=(const TcpProxy&) = delete;
+
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+
+  // From now on what the broker says is read and thrown away; what the relay says still arrives.
+  void drop_answers(bool drop) { dropping_ = drop; }
+  // Ends every connection with a TCP reset.
+  void reset_connections() { reset_ = true; }
+  // Bytes of answers thrown away so far.
+  [[nodiscard]] std::uint64_t dropped_bytes() const { return dropped_; }
+  [[nodiscard]] std::uint64_t connections() const { return connections_; }
+
+ private:
+  void run();
+
+  std::uint16_t target_;
+  std::uint16_t port_ = 0;
+  int listener_ = -1;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> dropping_{false};
+  std::atomic<bool> reset_{false};
+  std::atomic<std::uint64_t> dropped_{0};
+  std::atomic<std::uint64_t> connections_{0};
+  std::thread thread_;
+};
+
+}  // namespace postrider::test
