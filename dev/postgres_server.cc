@@ -136,9 +136,15 @@ bool PostgresServer::stop(Shutdown how, milliseconds limit) {
     case Shutdown::kImmediate:
       ::kill(*running, SIGQUIT);
       break;
-    case Shutdown::kKill:
-      ::kill(*running, SIGKILL);
-      break;
+    case Shutdown::kKill: {
+      // As a power loss: all of its processes at once, or the survivors hold its shared memory.
+      auto processes = children(*running);
+      processes.push_back(*running);
+      for (const pid_t process : processes) ::kill(process, SIGKILL);
+      for (const pid_t process : processes)
+        if (!wait_for_end(process, limit)) return false;
+      return true;
+    }
   }
   return wait_for_end(*running, limit);
 }

@@ -12,10 +12,12 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <system_error>
 
 namespace postrider::dev {
@@ -182,6 +184,25 @@ bool runs_with(pid_t pid, const std::string& text) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline", std::ios::binary);
   const std::string line((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   return line.find(text) != std::string::npos;
+}
+
+std::vector<pid_t> children(pid_t pid) {
+  std::vector<pid_t> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const pid_t candidate = std::atoi(entry.path().filename().c_str());
+    if (candidate <= 0) continue;
+    std::ifstream file(entry.path() / "stat");
+    std::string line;
+    std::getline(file, line);
+    const auto end = line.rfind(')');  // the program's name before it may hold anything
+    if (end == std::string::npos) continue;
+    std::istringstream words(line.substr(end + 1));
+    std::string state;
+    pid_t parent = 0;
+    if (words >> state >> parent && parent == pid && state != "Z") found.push_back(candidate);
+  }
+  return found;
 }
 
 void pause_between_polls() {

@@ -50,6 +50,9 @@ int run(const Program& program);
 // Whether this process runs with `text` in its command line: a pid in a file may have been reused.
 [[nodiscard]] bool runs_with(pid_t pid, const std::string& text);
 
+// Processes that it started and that still run.
+[[nodiscard]] std::vector<pid_t> children(pid_t pid);
+
 // Calls `condition` until it is true; false after `limit`. For conditions that give no event.
 template <typename Condition>
 [[nodiscard]] bool wait_until(Condition&& condition, milliseconds limit);

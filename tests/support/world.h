@@ -22,14 +22,15 @@ inline constexpr const char* kSource = "shop";
 inline constexpr const char* kStream = "SHOP";
 
 class World : public ::testing::Test {
- protected:
-  World();
-  ~World() override;
-
-  // Fast settings that every test starts from: confirm after 300 ms, all WAL remembered.
+ public:
+  // Fast settings that every test starts from: what was published 300 ms ago is confirmed.
   [[nodiscard]] static Settings quick();
   // Confirms so late that no test sees it.
   [[nodiscard]] static Settings unconfirmed();
+
+ protected:
+  World();
+  ~World() override;
 
   // Writes a configuration under `name` and starts a relay with it.
   std::unique_ptr<RelayProcess> start_relay(const Settings& settings = quick(),

@@ -1,0 +1,161 @@
+// The broker lost what it acknowledged: its store is put back to an earlier copy, its stream or the
+// newest message is gone.
+#include "tests/support/world.h"
+
+namespace postrider::test {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::chrono::milliseconds kPatience{30'000};
+constexpr int kDurableEventsLost = 25;
+
+class BrokerForgets : public World {
+ protected:
+  void write(int events) {
+    app_sql(
+        "SELECT count(outbox.emit('e.'||g, to_jsonb(g), store => CASE g % 2 WHEN 0 THEN 'wal' "
+        "ELSE 'table' END)) FROM generate_series(1, " +
+        std::to_string(events) + ") g");
+    written_ += static_cast<std::uint64_t>(events);
+  }
+  // Writes in several transactions and waits until the stream holds them.
+  void carry(int events) {
+    for (int i = 0; i < 10; ++i) write(events / 10);
+    ASSERT_TRUE(wait_for_seq(written_));
+  }
+  void copy_store() {
+    ASSERT_TRUE(nats_.stop());
+    fs::copy(nats_.store(), folder_ / "earlier", fs::copy_options::recursive);
+    nats_.start();
+  }
+  // As a power loss that takes everything since the copy.
+  void put_store_back() {
+    ASSERT_TRUE(nats_.stop(/*kill=*/true));
+    fs::remove_all(nats_.store());
+    fs::copy(folder_ / "earlier", nats_.store(), fs::copy_options::recursive);
+    nats_.start();
+  }
+  std::uint64_t durable_ordinal() {
+    return std::stoull(sql("SELECT ordinal FROM outbox.checkpoint"));
+  }
+  void expect_all() {
+    const auto found = verdict();
+    EXPECT_TRUE(found.good()) << found;
+    EXPECT_EQ(found.expected, written_);
+  }
+
+  std::uint64_t written_ = 0;
+};
+
+TEST_F(BrokerForgets, ItsTailWhileTheRelayLivesAndTheSourceIsIdle) {
+  catch_up(unconfirmed());
+  const auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(copy_store());
+  ASSERT_NO_FATAL_FAILURE(carry(1500));
+  put_store_back();
+  // Nothing is written any more: the tail must come back by itself.
+  EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
+  EXPECT_NE(relay->log().find("the broker lost 1500 acknowledged messages"), std::string::npos)
+      << relay->log();
+  expect_all();
+}
+
+TEST_F(BrokerForgets, ItsTailAndTheRelayIsStartedRightAfter) {
+  catch_up(unconfirmed());
+  auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(copy_store());
+  ASSERT_NO_FATAL_FAILURE(carry(1500));
+  relay->kill();
+  put_store_back();
+  relay = start_relay(unconfirmed());
+  EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  expect_all();
+}
+
+TEST_F(BrokerForgets, AYoungStreamAltogether) {
+  catch_up(unconfirmed());
+  const auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  nats_client().api("STREAM.DELETE.SHOP");
+  write(10);
+  EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
+  expect_all();
+}
+
+TEST_F(BrokerForgets, BeyondTheConfirmDelayTheRelayHaltsAndSaysWhatIsMissing) {
+  catch_up();
+  const auto relay = start_relay();
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(copy_store());
+  ASSERT_NO_FATAL_FAILURE(carry(1500));
+  ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
+  put_store_back();
+  const auto status = relay->wait(kPatience);
+  ASSERT_EQ(status, kDurableEventsLost) << relay->log();
+  EXPECT_NE(relay->log().find("ordinal 2500"), std::string::npos) << relay->log();
+  EXPECT_NE(relay->log().find("remedy:"), std::string::npos);
+  EXPECT_EQ(last_seq(), 1000U) << "nothing may be published behind the hole";
+}
+
+TEST_F(BrokerForgets, ADurableStreamAltogetherHaltsTheRelay) {
+  catch_up();
+  const auto relay = start_relay();
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
+  nats_client().api("STREAM.DELETE.SHOP");
+  write(1);
+  EXPECT_EQ(relay->wait(kPatience), kDurableEventsLost) << relay->log();
+  EXPECT_FALSE(nats_client().has_stream(kStream)) << "it must not be made again behind a hole";
+}
+
+// Of a stream that somebody made without deny_delete.
+TEST_F(BrokerForgets, TheNewestMessageDeletedWhileTheRelayIsAway) {
+  nats_client().api("STREAM.CREATE.SHOP",
+                    {{"name", "SHOP"}, {"subjects", {"shop.>"}}, {"discard", "new"}});
+  catch_up();
+  auto relay = start_relay();
+  ASSERT_NO_FATAL_FAILURE(carry(500));
+  ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
+  relay->kill();
+  relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(300));  // these only the stream knows
+  relay->kill();
+  auto client = nats_client();
+  client.api("STREAM.MSG.DELETE.SHOP", {{"seq", written_}});
+  const auto missing = written_;
+  write(50);
+  catch_up();
+  // Everything but the deleted message is there, and what followed has the right ordinals.
+  auto found = verdict();
+  EXPECT_EQ(found.in_stream, written_ - 1) << found;
+  EXPECT_EQ(found.lost, 1U) << found;
+  EXPECT_EQ(found.duplicated + found.foreign + found.malformed + found.altered, 0U) << found;
+  EXPECT_EQ(last_seq(), written_);
+  EXPECT_THROW(client.api("STREAM.MSG.GET.SHOP", {{"seq", missing}}), std::runtime_error);
+}
+
+TEST_F(BrokerForgets, MessagesThatAgeOutWhileTheRelayIsAway) {
+  auto settings = quick();
+  settings["stream.max_age"] = "\"2s\"";
+  settings["stream.duplicate_window"] = "\"1s\"";
+  catch_up(settings);
+  auto relay = start_relay(settings);
+  write(500);
+  ASSERT_TRUE(wait_for_seq(500));
+  relay->kill();
+  auto client = nats_client();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return client.api("STREAM.INFO.SHOP")["state"]["messages"] == 0; }, kPatience));
+  write(50);
+  relay = start_relay(settings);
+  ASSERT_TRUE(wait_for_seq(written_)) << relay->log();
+  const auto found = compare(client.read_stream(kStream), oracle_->read(), {}, kSource, 500);
+  EXPECT_TRUE(found.good()) << found;
+  EXPECT_EQ(found.in_stream, 50U);
+}
+
+}  // namespace
+}  // namespace postrider::test

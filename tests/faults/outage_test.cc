@@ -1,0 +1,159 @@
+// Long outages and large transactions: memory stays bounded, and both servers stop when asked.
+#include "tests/support/world.h"
+
+namespace postrider::test {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{60'000};
+constexpr std::uint64_t kMiB = 1024;  // in KiB, as the kernel counts
+
+class Outage : public World {
+ protected:
+  std::string walsender() {
+    return sql("SELECT pid FROM pg_stat_replication WHERE application_name = 'postrider_shop'");
+  }
+  void emit(int events) {
+    app_sql(
+        "SELECT count(outbox.emit('e.'||g, jsonb_build_object('g', g))) FROM "
+        "generate_series(1, " +
+        std::to_string(events) + ") g");
+  }
+};
+
+TEST_F(Outage, OfTheBrokerCostsNoMemoryAndKeepsTheSlotsConnection) {
+  catch_up();
+  const auto relay = start_relay();
+  emit(20'000);
+  ASSERT_TRUE(wait_for_seq(20'000));
+  const auto before = relay->resident_kib();
+  const auto connection = walsender();
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  // In steps, so that the relay has every chance to read ahead. Longer than wal_sender_timeout
+  // would allow a silent connection: that is set to 2 s here.
+  for (int step = 0; step < 30; ++step) emit(1000);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(3500);
+  ASSERT_TRUE(dev::wait_until([&] { return std::chrono::steady_clock::now() > end; }, kPatience));
+  EXPECT_LE(relay->resident_kib(), before + 8 * kMiB);
+  EXPECT_EQ(walsender(), connection) << relay->log();
+  nats_.start();
+  ASSERT_TRUE(wait_for_seq(50'000)) << relay->log();
+  EXPECT_LE(relay->resident_kib(), before + 8 * kMiB);
+  RecordProperty("resident_before_kib", static_cast<int>(before));
+  RecordProperty("resident_after_kib", static_cast<int>(relay->resident_kib()));
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(Outage, AFullStreamWaitsAndGoesOnWhenThereIsRoom) {
+  auto settings = quick();
+  settings["stream.max_bytes"] = "400000";
+  const auto relay = start_relay(settings);
+  emit(3000);
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("broker_refuses") != std::string::npos; }, kPatience))
+      << relay->log();
+  const auto held = last_seq();
+  EXPECT_LT(held, 3000U);
+  EXPECT_TRUE(relay->running());
+  auto client = nats_client();
+  auto config = client.api("STREAM.INFO.SHOP")["config"];
+  config["max_bytes"] = -1;
+  client.api("STREAM.UPDATE.SHOP", config);
+  ASSERT_TRUE(wait_for_seq(3000)) << relay->log();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
+  catch_up(unconfirmed());
+  const auto relay = start_relay(unconfirmed());
+  emit(1000);
+  ASSERT_TRUE(wait_for_seq(1000));
+  ASSERT_TRUE(nats_.stop());
+  emit(1000);
+  const auto start = std::chrono::steady_clock::now();
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast, std::chrono::milliseconds(5000)))
+      << relay->log();
+  RecordProperty("stop_ms", static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                 std::chrono::steady_clock::now() - start)
+                                                 .count()));
+  postgres_.start();
+  nats_.start();
+  ASSERT_TRUE(wait_for_seq(2000)) << relay->log();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(Outage, ALaggingConfirmationDoesNotHoldUpAFastShutdownOfPostgres) {
+  catch_up(unconfirmed());
+  const auto relay = start_relay(unconfirmed());
+  for (int round = 0; round < 3; ++round) {
+    emit(1000);
+    ASSERT_TRUE(wait_for_seq(1000 * static_cast<std::uint64_t>(round + 1))) << relay->log();
+    ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast, std::chrono::milliseconds(5000)))
+        << relay->log();
+    postgres_.start();
+  }
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(3010)) << relay->log();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+// An idle source beside busy neighbours: its slot must not hold their WAL.
+TEST_F(Outage, OfNothingAnIdleSourcePinsNoWal) {
+  sql("CREATE TABLE busy AS SELECT g, repeat('x', 500) AS t FROM generate_series(1, 10) g");
+  sql("CREATE DATABASE other");
+  const auto other = postgres_.conninfo("postgres", "other");
+  dev::execute(other, {"CREATE TABLE busy (t text)"});
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  for (int round = 0; round < 3; ++round) {
+    sql("INSERT INTO busy SELECT g, repeat('y', 500) FROM generate_series(1, 20000) g");
+    dev::execute(other,
+                 {"INSERT INTO busy SELECT repeat('z', 500) FROM generate_series(1, 20000)"});
+    EXPECT_TRUE(dev::wait_until(
+        [&] {
+          return sql("SELECT pg_current_wal_lsn() - confirmed_flush_lsn < 1024 * 1024 FROM "
+                     "pg_replication_slots WHERE slot_name = 'postrider_shop'") == "t";
+        },
+        kPatience))
+        << relay->log();
+  }
+  // And it is quiet itself: what it writes to note its progress does not make it write again.
+  const auto quiet = [&] { return sql("SELECT pg_current_wal_insert_lsn()"); };
+  std::string last;
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        const auto now = quiet();
+        const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+        (void)dev::wait_until([&] { return std::chrono::steady_clock::now() > end; }, kPatience);
+        return quiet() == now;
+      },
+      kPatience))
+      << "the relay keeps writing WAL while nothing happens";
+}
+
+TEST_F(Outage, ATransactionOfAMillionEventsNeedsLessThan64MiB) {
+  const auto relay = start_relay();
+  emit(1'000'000);
+  ASSERT_TRUE(wait_for_seq(1'000'000, std::chrono::milliseconds(150'000))) << relay->log();
+  EXPECT_LT(relay->peak_resident_kib(), 64 * kMiB);
+  RecordProperty("peak_resident_kib", static_cast<int>(relay->peak_resident_kib()));
+  std::uint64_t count = 0;
+  std::uint64_t wrong = 0;
+  nats_client().for_each_message(kStream, [&](const StreamMessage& message) {
+    ++count;
+    const auto number = std::to_string(count);
+    const auto header = message.header("Postrider-Position").value_or("");
+    if (!header.starts_with("v1 " + number + " ") || message.subject != "shop.e." + number ||
+        header.ends_with(" last") != (count == 1'000'000))
+      ++wrong;
+  });
+  EXPECT_EQ(count, 1'000'000U);
+  EXPECT_EQ(wrong, 0U);
+}
+
+}  // namespace
+}  // namespace postrider::test

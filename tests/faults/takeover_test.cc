@@ -1,0 +1,107 @@
+// Two relays at once, and a relay that wakes up after another took over.
+#include <signal.h>
+
+#include <set>
+
+#include "tests/support/world.h"
+
+namespace postrider::test {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{30'000};
+
+Settings soon() {
+  auto settings = World::quick();
+  settings["relay.takeover_after"] = "\"1s\"";
+  return settings;
+}
+
+class Takeover : public World {};
+
+TEST_F(Takeover, TwoRelaysAtOnceCarryEachEventOnce) {
+  catch_up();
+  Workload workload(writers());
+  auto owner = start_relay(soon(), {}, "first");
+  ASSERT_TRUE(dev::wait_until([&] { return owner->log().find("session") != std::string::npos; },
+                              kPatience));
+  for (int round = 0; round < 4; ++round) {
+    auto standby = start_relay(soon(), {}, "next");
+    ASSERT_TRUE(dev::wait_until(
+        [&] { return standby->log().find("standing by") != std::string::npos; }, kPatience))
+        << standby->log();
+    workload.wait_for_more(100);
+    const auto before = last_seq();
+    owner->kill();
+    ASSERT_TRUE(wait_for_seq(before + 200)) << standby->log();
+    owner = std::move(standby);
+  }
+  owner->kill();
+  workload.stop();
+  catch_up();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+  EXPECT_GT(found.expected, 2000U);
+}
+
+// A relay that stops in the middle of a pipelined window: part of it is sent, part waits in its
+// buffers, and all of that leaves when it wakes, behind the new owner's messages.
+class PausedRelay : public World {
+ protected:
+  void pause_and_take_over(const Settings& next_settings) {
+    catch_up();
+    // More than one window in one transaction, so that the window is full when it stops.
+    app_sql(
+        "SELECT count(outbox.emit('big.'||g, jsonb_build_object('g', g))) FROM "
+        "generate_series(1, 6000) g");
+    const auto paused = start_relay(soon(), "publish.mid_transaction=stop@3000", "paused");
+    ASSERT_TRUE(dev::wait_until([&] { return paused->stopped(); }, kPatience)) << paused->log();
+    Workload workload(writers());
+    const auto successor = start_relay(next_settings, {}, "successor");
+    ASSERT_TRUE(dev::wait_until(
+        [&] { return successor->log().find("taking over") != std::string::npos; }, kPatience));
+    // Some of the successor's own are in before the paused one wakes, and some come after.
+    ASSERT_TRUE(wait_for_seq(4000));
+    paused->resume();
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return !paused->running() || paused->log().find("standing by") != std::string::npos;
+        },
+        kPatience))
+        << paused->log();
+    ASSERT_TRUE(wait_for_seq(6000));
+    workload.wait_for_more(300);
+    paused->kill();
+    successor->kill();
+    workload.stop();
+    catch_up(next_settings);
+  }
+};
+
+TEST_F(PausedRelay, WokenWithAFullWindowDoublesNothing) {
+  ASSERT_NO_FATAL_FAILURE(pause_and_take_over(soon()));
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+  EXPECT_GT(found.expected, 6500U);
+}
+
+TEST_F(PausedRelay, WokenAfterAChangeThatAltersBytesEncodesNothingTwoWays) {
+  auto changed = soon();
+  changed["relay.message_id"] = "false";
+  ASSERT_NO_FATAL_FAILURE(pause_and_take_over(changed));
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+  auto client = nats_client();
+  std::set<bool> seen;
+  for (const auto& message : client.read_stream(kStream)) {
+    const auto header = message.header("Postrider-Position").value_or("");
+    const bool last = header.ends_with(" last");
+    const auto words = header.substr(0, header.size() - (last ? 5 : 0));
+    const bool first_epoch = words.ends_with(" 1");
+    EXPECT_EQ(message.header("Nats-Msg-Id").has_value(), first_epoch) << header;
+    seen.insert(first_epoch);
+  }
+  EXPECT_EQ(seen.size(), 2U) << "both epochs must have carried events";
+}
+
+}  // namespace
+}  // namespace postrider::test
