@@ -49,8 +49,9 @@ TEST_F(Halt, OnAForeignMessageThatCopiesAHeader) {
   emit(10);
   catch_up();
   auto client = nats_client();
-  const auto last = client.read_stream(kStream).back();
-  client.publish("shop.e", "again", last.headers);
+  const auto position = *client.read_stream(kStream).back().header("Postrider-Position");
+  const auto answer = client.publish("shop.e", "again", {{"Postrider-Position", position}});
+  ASSERT_EQ(answer["seq"], 11) << answer;
   expect_halt(27, "foreign_message");
 }
 

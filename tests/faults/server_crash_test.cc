@@ -41,7 +41,8 @@ TEST_F(ServerCrash, PostgresKilledAfterAConfirmationFallsBackAndNothingIsDoubled
   // The slot's place on disk is from the last checkpoint of the server: make that old.
   sql("CHECKPOINT");
   const auto relay = start_relay();
-  for (int round = 0; round < 3; ++round) {
+  int fell_back = 0;
+  for (int round = 0; round < 4; ++round) {
     const auto at_start = confirmed();
     {
       Workload workload(writers());
@@ -54,11 +55,10 @@ TEST_F(ServerCrash, PostgresKilledAfterAConfirmationFallsBackAndNothingIsDoubled
     const auto before = confirmed();
     ASSERT_TRUE(postgres_.stop(dev::Shutdown::kKill));
     postgres_.start();
-    EXPECT_EQ(sql("SELECT confirmed_flush_lsn < '" + before +
-                  "' FROM pg_replication_slots WHERE slot_name = 'postrider_shop'"),
-              "t")
-        << "the slot did not fall back, so this shows nothing";
+    // The server also saves the slot when its restart_lsn moves, so not every round falls back.
+    if (sql("SELECT '" + confirmed() + "'::pg_lsn < '" + before + "'") == "t") ++fell_back;
   }
+  EXPECT_GT(fell_back, 0) << "the slot never fell back, so this shows nothing";
   relay->kill();
   catch_up();
   const auto found = verdict();

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -28,7 +29,8 @@ std::uint64_t kib(pid_t pid, const std::string& name) {
 }  // namespace
 
 std::string postrider_program() {
-  return POSTRIDER_PROGRAM;
+  const char* other = std::getenv("POSTRIDER_PROGRAM");
+  return other == nullptr ? POSTRIDER_PROGRAM : other;
 }
 
 RelayProcess::RelayProcess(std::filesystem::path config, std::filesystem::path log,

@@ -14,7 +14,7 @@
 
 namespace postrider::test {
 
-// Path of the program, from the build.
+// Path of the program under test: the build's, or $POSTRIDER_PROGRAM.
 [[nodiscard]] std::string postrider_program();
 
 // Keys as "section.key" with their TOML text: {"relay.confirm", "\"acked\""}.
