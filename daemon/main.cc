@@ -90,6 +90,24 @@ void add_inspection(CLI::App& app, CommandLine& line) {
   add_command(app, line, "check",
               "Look for everything that would break a promise; exit 1 on a failure")
       ->callback([&line] { line.run = run_check; });
+
+  auto* status = add_command(app, line, "status",
+                             "Show how far events have come; exit 1 when something is wrong");
+  auto json = std::make_shared<bool>(false);
+  status->add_flag("--json", *json, "One JSON object");
+  status->callback([&line, json] {
+    line.run = [json](const Config& config) { return run_status(config, *json); };
+  });
+
+  auto* tail = add_command(app, line, "tail", "Print events as they arrive, until interrupted");
+  auto options = std::make_shared<TailOptions>();
+  tail->add_option("--from", options->from,
+                   "start, or a position such as 00000001/00000000019F2D48/00000000; default: now");
+  tail->add_flag("--until-end", options->until_end, "Stop at what is the end now");
+  tail->add_flag("--json", options->json, "One JSON object a line");
+  tail->callback([&line, options] {
+    line.run = [options](const Config& config) { return run_tail(config, *options); };
+  });
 }
 
 void add_dev(CLI::App& app, CommandLine& line) {

@@ -132,7 +132,8 @@ bool Environment::status(std::ostream& out) const {
 void Environment::make_roles_and_database() const {
   execute(postgres_.conninfo("postgres", "postgres"),
           {"CREATE ROLE postrider_writer NOLOGIN", "CREATE ROLE postrider_relay NOLOGIN",
-           "CREATE ROLE owner LOGIN", "CREATE ROLE relay LOGIN REPLICATION IN ROLE postrider_relay",
+           "CREATE ROLE owner LOGIN",
+           "CREATE ROLE relay LOGIN REPLICATION IN ROLE postrider_relay, pg_read_all_stats",
            "CREATE ROLE app LOGIN IN ROLE postrider_writer",
            std::string("CREATE DATABASE ") + kDatabase + " OWNER owner"});
   execute(postgres_.conninfo("postgres", kDatabase),

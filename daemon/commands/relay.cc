@@ -1,54 +1,16 @@
-#include <pthread.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 
-#include <iostream>
-#include <sstream>
-#include <thread>
+#include <optional>
+#include <string>
 
 #include "daemon/check/check.h"
 #include "daemon/commands/commands.h"
+#include "daemon/commands/stop_signals.h"
 #include "daemon/health.h"
 #include "relay/relay.h"
 
 namespace postrider {
 namespace {
-
-// Waits for SIGTERM or SIGINT on a thread of its own, so that no handler code runs.
-class StopSignals {
- public:
-  // Before any other thread starts: they inherit the mask.
-  StopSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    sigaddset(&set_, SIGUSR2);  // our own, to end the thread
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    signal(SIGPIPE, SIG_IGN);
-  }
-  ~StopSignals() {
-    if (!thread_.joinable()) return;
-    pthread_kill(thread_.native_handle(), SIGUSR2);
-    thread_.join();
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
-  void watch(Relay& relay) {
-    thread_ = std::thread([this, &relay] {
-      int number = 0;
-      while (sigwait(&set_, &number) == 0 && number != SIGUSR2) {
-        spdlog::info("asked to stop; draining");
-        relay.request_stop();
-      }
-    });
-    pthread_setname_np(thread_.native_handle(), "pr-signals");
-  }
-
- private:
-  sigset_t set_{};
-  std::thread thread_;
-};
 
 // Refuses what no session would notice. What a session decides itself halts there, with its own
 // exit code, and what cannot be reached now is waited for.
@@ -72,7 +34,10 @@ int run_relay(const Config& config, bool until_caught_up) {
   RelayOptions options = config.relay;
   options.until_caught_up = until_caught_up;
   Relay relay(options);
-  signals.watch(relay);
+  signals.watch([&relay] {
+    spdlog::info("asked to stop; draining");
+    relay.request_stop();
+  });
   std::optional<HealthServer> health;
   if (config.http_listen) {
     health.emplace(*config.http_listen, options.source.name, [&relay] { return relay.status(); });

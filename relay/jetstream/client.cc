@@ -262,6 +262,16 @@ struct JetStreamClient::Impl {
     throw Failure(ErrorKind::kBrokerUnavailable, "no answer on " + subject + " in time");
   }
 
+  // Answered by the stream's leader, never by a replica that may lag (direct get).
+  std::optional<wire::StoredMessage> stored_message(const std::string& stream, const Json& which) {
+    const std::string answer = request("$JS.API.STREAM.MSG.GET." + stream, which.dump());
+    if (const auto error = wire::find_api_error(answer)) {
+      if (error->err_code == wire::kErrMessageNotFound) return std::nullopt;
+      throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.MSG.GET: " + error->description);
+    }
+    return value_or_throw(wire::parse_stored_message(answer));
+  }
+
   std::shared_ptr<Mailbox> mailbox = Mailbox::open();
   std::string reply_subject;
   Owned<natsConnection> connection;
@@ -334,13 +344,13 @@ wire::StreamInfo JetStreamClient::create_stream(const StreamOptions& options,
 
 std::optional<wire::StoredMessage> JetStreamClient::message(const std::string& stream,
                                                             std::uint64_t seq) {
-  const std::string answer =
-      impl_->request("$JS.API.STREAM.MSG.GET." + stream, "{\"seq\":" + std::to_string(seq) + "}");
-  if (const auto error = wire::find_api_error(answer)) {
-    if (error->err_code == wire::kErrMessageNotFound) return std::nullopt;
-    throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.MSG.GET: " + error->description);
-  }
-  return value_or_throw(wire::parse_stored_message(answer));
+  return impl_->stored_message(stream, Json{{"seq", seq}});
+}
+
+std::optional<wire::StoredMessage> JetStreamClient::message_from(const std::string& stream,
+                                                                 std::uint64_t seq,
+                                                                 const std::string& filter) {
+  return impl_->stored_message(stream, Json{{"seq", seq}, {"next_by_subj", filter}});
 }
 
 void JetStreamClient::publish(const Message& message, const std::string& stream,

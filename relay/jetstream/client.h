@@ -38,6 +38,11 @@ class JetStreamClient {
   [[nodiscard]] std::optional<wire::StoredMessage> message(const std::string& stream,
                                                            std::uint64_t seq);
 
+  // The first message at or after `seq` whose subject matches `filter`.
+  [[nodiscard]] std::optional<wire::StoredMessage> message_from(const std::string& stream,
+                                                                std::uint64_t seq,
+                                                                const std::string& filter);
+
   // ---- Publishing ----
   // Hands one message to the connection's buffer. After this returns we do not know whether the
   // broker will store it, until its answer arrives or the stream is read. `expected_last` is the

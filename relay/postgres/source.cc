@@ -204,6 +204,24 @@ SlotState Source::slot(const std::string& slot_name) {
   });
 }
 
+std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
+  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<WalSender> {
+    const auto rows =
+        sql::exec(tx,
+                  "SELECT a.pid, coalesce(a.application_name, '') AS application, "
+                  "coalesce(host(a.client_addr), 'local') AS client, r.write_lsn "
+                  "FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid "
+                  "LEFT JOIN pg_stat_replication r ON r.pid = a.pid WHERE s.slot_name = $1",
+                  slot_name);
+    if (rows.empty()) return std::nullopt;
+    const auto& row = rows[0];
+    WalSender sender{get<int>(row, "pid"), get<std::string>(row, "application"),
+                     get<std::string>(row, "client"), std::nullopt};
+    if (!row["write_lsn"].is_null()) sender.received = to_lsn(row["write_lsn"]);
+    return sender;
+  });
+}
+
 bool Source::publication_exists(const std::string& publication) {
   return transact(*connection_, [&](pqxx::work& tx) {
     return !sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", publication).empty();

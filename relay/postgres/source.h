@@ -38,6 +38,16 @@ struct LockHolder {
   std::string client;
 };
 
+// The relay's replication connection as the server sees it.
+struct WalSender {
+  int pid = 0;
+  std::string application;
+  std::string client;
+  // What the relay reported as received. The server shows it only to members of
+  // pg_read_all_stats.
+  std::optional<Lsn> received;
+};
+
 class Source {
  public:
   // Connects with the role's own settings neutralised and a bound on every statement.
@@ -67,6 +77,9 @@ class Source {
   [[nodiscard]] bool publication_exists(const std::string& publication);
   [[nodiscard]] Lsn insert_lsn();
   [[nodiscard]] Lsn flush_lsn();
+
+  // Who streams from the slot, if anybody.
+  [[nodiscard]] std::optional<WalSender> wal_sender(const std::string& slot_name);
 
   // Writes of the row, fenced by the session number: each throws kSessionFenced when a newer
   // session exists.

@@ -123,6 +123,8 @@ Result<StoredMessage> parse_stored_message(std::string_view text) {
     stored.subject = message.at("subject").get<std::string>();
     if (!decode_base64(get_or<std::string>(message, "hdrs", ""), stored.headers))
       return unreadable("headers that are not base64");
+    if (!decode_base64(get_or<std::string>(message, "data", ""), stored.data))
+      return unreadable("a payload that is not base64");
     return stored;
   } catch (const Json::exception& e) {
     return unreadable(e.what());

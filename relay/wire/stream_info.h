@@ -58,6 +58,7 @@ struct StoredMessage {
   std::uint64_t seq = 0;
   std::string subject;
   std::string headers;  // "NATS/1.0\r\nName: value\r\n...\r\n", decoded
+  std::string data;
 };
 [[nodiscard]] Result<StoredMessage> parse_stored_message(std::string_view json);
 // The value of the first header of that name, compared without regard to case.

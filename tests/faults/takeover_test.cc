@@ -67,7 +67,7 @@ class PausedRelay : public World {
           return !paused->running() || paused->log().find("standing by") != std::string::npos;
         },
         kPatience))
-        << paused->log();
+        << paused->log() << paused->threads();
     ASSERT_TRUE(wait_for_seq(6000));
     workload.wait_for_more(300);
     paused->kill();

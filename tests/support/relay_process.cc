@@ -88,6 +88,23 @@ std::uint64_t RelayProcess::peak_resident_kib() const {
   return kib(pid_, "VmHWM");
 }
 
+std::string RelayProcess::threads() const {
+  std::string text;
+  std::error_code error;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task", error)) {
+    text += task.path().filename().string();
+    for (const char* name : {"comm", "wchan", "syscall", "stat"}) {
+      std::ifstream file(task.path() / name);
+      std::string line;
+      std::getline(file, line);
+      text += " " + line;
+    }
+    text += '\n';
+  }
+  return text;
+}
+
 std::string RelayProcess::log() const {
   std::ifstream file(log_, std::ios::binary);
   file.seekg(static_cast<std::streamoff>(log_start_));

@@ -40,6 +40,8 @@ class RelayProcess {
 
   [[nodiscard]] std::uint64_t resident_kib() const;       // VmRSS
   [[nodiscard]] std::uint64_t peak_resident_kib() const;  // VmHWM
+  // Each thread's name, state and system call: what to look at when it hangs.
+  [[nodiscard]] std::string threads() const;
   [[nodiscard]] pid_t pid() const { return pid_; }
   // What this process wrote to its log.
   [[nodiscard]] std::string log() const;

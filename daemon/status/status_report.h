@@ -1,0 +1,52 @@
+// What `postrider status` shows: how far the events of a source have come, from outside. Reads
+// PostgreSQL and NATS with the relay's own rights, takes no lock and disturbs nothing; the figures
+// are of moments close together, not of one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "postrider/lsn.h"
+#include "postrider/position.h"
+#include "relay/options.h"
+#include "relay/postgres/source.h"
+#include "relay/wire/stream_info.h"
+
+namespace postrider {
+
+struct StatusReport {
+  std::string source;
+
+  // PostgreSQL; nothing of it when it cannot be reached.
+  std::optional<Checkpoint> checkpoint;  // newest durable message, session
+  std::optional<SlotState> slot;
+  std::optional<WalSender> wal_sender;  // who streams from the slot
+  std::optional<LockHolder> owner;      // who owns the source
+  std::optional<Lsn> flushed;           // end of the server's WAL
+  std::optional<std::uint32_t> epoch;   // the newest that was opened
+
+  // NATS.
+  std::string stream_name;
+  std::optional<wire::StreamInfo> stream;
+  std::optional<PositionHeader> published;  // of the stream's newest message
+
+  // Lag. Bytes: WAL beyond what the relay is known to have received (where the role may not see
+  // that: beyond the newest published event or confirmation); seconds: age of the newest published
+  // event while there is such WAL, else 0; events: in the stream but not known to be durable.
+  std::optional<std::uint64_t> lag_bytes;
+  std::optional<double> lag_seconds;
+  std::optional<std::uint64_t> events_not_durable;
+
+  // Empty when all is well. A sentence each.
+  std::vector<std::string> problems;
+};
+
+// Never throws for a server that is away: that is a problem in the report.
+[[nodiscard]] StatusReport collect_status(const RelayOptions& options);
+
+[[nodiscard]] std::string to_text(const StatusReport& report);
+[[nodiscard]] std::string to_json(const StatusReport& report);
+
+}  // namespace postrider
