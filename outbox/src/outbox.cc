@@ -2,7 +2,6 @@
 
 #include <stdexcept>
 
-#include "sql.h"
 #include "statement.h"
 
 namespace postrider {
@@ -40,8 +39,24 @@ void refuse_nul(const Event& event) {
     refuse_nul(std::get<Bytes>(event.payload).content_type, "content type");
 }
 
-const char* text_or_null(const std::optional<std::string>& text) {
-  return text ? text->c_str() : nullptr;
+// Values are literals in the statement, not parameters: exec_params of libpqxx 6.4 does not begin
+// the pqxx::subtransaction that it is the first call in, whose rollback would then leave the event.
+std::string literal(const pqxx::transaction_base& tx, const std::string& text) {
+  return tx.quote(text);
+}
+std::string literal(const pqxx::transaction_base& tx, const std::optional<std::string>& text) {
+  return text ? tx.quote(*text) : "NULL";
+}
+std::string literal(const pqxx::transaction_base& tx, const char* text) {
+  return text ? tx.quote(std::string(text)) : "NULL";
+}
+
+// "('a', NULL, ...)". The functions' own types tell the literals what they are.
+template <class... Texts>
+std::string arguments(const pqxx::transaction_base& tx, const Texts&... texts) {
+  std::string list;
+  ((list += (list.empty() ? "(" : ", ") + literal(tx, texts)), ...);
+  return list + ")";
 }
 
 // Every event of a batch, one array a column; either json or bytes is NULL in each. ROWS FROM gives
@@ -51,10 +66,9 @@ constexpr const char* kEmitBatch =
     " THEN outbox.emit(subject, json::jsonb, key, type, headers::jsonb, store)"
     " ELSE outbox.emit_bytes(subject, bytes::bytea, key, type, headers::jsonb, content_type, store)"
     " END "
-    "FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]),"
-    " pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]), pg_catalog.unnest($5::text[]),"
-    " pg_catalog.unnest($6::text[]), pg_catalog.unnest($7::text[]), pg_catalog.unnest($8::text[]))"
-    " WITH ORDINALITY AS event"
+    "FROM ROWS FROM (";
+constexpr const char* kInOrder =
+    ") WITH ORDINALITY AS event"
     " (subject, json, bytes, key, type, headers, content_type, store, place) ORDER BY place";
 
 std::optional<std::string_view> view(const std::optional<std::string>& text) {
@@ -66,23 +80,18 @@ std::optional<std::string_view> view(const std::optional<std::string>& text) {
 
 std::string emit(pqxx::transaction_base& tx, const Event& event) {
   refuse_nul(event);
-  const char* key = text_or_null(event.key);
-  const char* type = text_or_null(event.type);
   const std::string headers = json_object(event.headers);
   const char* store = store_name(event.store);
-  const auto rows = [&] {
-    if (const auto* json = std::get_if<Json>(&event.payload))
-      return sql::exec_with(
-          tx, "SELECT outbox.emit($1::text, $2::jsonb, $3::text, $4::text, $5::jsonb, $6::text)",
-          event.subject, json->text, key, type, headers, store);
+  std::string call = "SELECT outbox.";
+  if (const auto* json = std::get_if<Json>(&event.payload)) {
+    call +=
+        "emit" + arguments(tx, event.subject, json->text, event.key, event.type, headers, store);
+  } else {
     const auto& bytes = std::get<Bytes>(event.payload);
-    return sql::exec_with(
-        tx,
-        "SELECT outbox.emit_bytes($1::text, $2::bytea, $3::text, $4::text, $5::jsonb, "
-        "$6::text, $7::text)",
-        event.subject, bytea_text(bytes.data), key, type, headers, bytes.content_type, store);
-  }();
-  return rows[0][0].as<std::string>();
+    call += "emit_bytes" + arguments(tx, event.subject, bytea_text(bytes.data), event.key,
+                                     event.type, headers, bytes.content_type, store);
+  }
+  return tx.exec(call)[0][0].as<std::string>();
 }
 
 std::vector<std::string> emit(pqxx::transaction_base& tx, std::span<const Event> events) {
@@ -107,9 +116,17 @@ std::vector<std::string> emit(pqxx::transaction_base& tx, std::span<const Event>
     const char* store = store_name(event.store);
     stores.add(store ? std::optional<std::string_view>(store) : std::nullopt);
   }
-  const auto rows =
-      sql::exec_with(tx, kEmitBatch, subjects.take(), jsons.take(), bytes.take(), keys.take(),
-                     types.take(), headers.take(), content_types.take(), stores.take());
+  std::string statement = kEmitBatch;
+  const char* separator = "";
+  for (TextArray* column :
+       {&subjects, &jsons, &bytes, &keys, &types, &headers, &content_types, &stores}) {
+    // Qualified, which unnest of several arrays at once cannot be: the caller's search_path is not
+    // ours.
+    statement += separator;
+    statement += "pg_catalog.unnest(" + tx.quote(column->take()) + "::pg_catalog.text[])";
+    separator = ", ";
+  }
+  const auto rows = tx.exec(statement + kInOrder);
   std::vector<std::string> ids;
   ids.reserve(events.size());
   for (const auto& row : rows) ids.push_back(row[0].as<std::string>());

@@ -1,5 +1,4 @@
-// Texts that carry an event's parts into a statement's parameters. All parameters are text, which
-// is the one form that libpqxx 6 and 7 bind alike.
+// Texts that carry an event's parts into a statement, before they are quoted as literals.
 #pragma once
 
 #include <cstddef>

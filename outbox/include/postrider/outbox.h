@@ -22,11 +22,13 @@
 //                              22P02  the payload is not JSON
 //                              54000  larger than outbox.settings.max_payload_bytes
 //                              55000  `postrider migrate up` has not finished, or the store is off
-//                              42501  the role is not a member of postrider_writer
+//                              42501  the role is not a member of postrider_writer (libpqxx 6
+//                              throws
+//                                     pqxx::insufficient_privilege with an empty sqlstate())
 //                              3F000, 42883  the outbox is not installed in this database
 //                            As after any SQL error, the transaction can then only be rolled back,
 //                            or the pqxx::subtransaction that the call stood in.
-//   std::invalid_argument    a text holds a NUL byte, which PostgreSQL would cut off there. The
+//   std::invalid_argument    a text holds a NUL byte, or is not valid in the client_encoding. The
 //                            database was not asked, so the transaction can go on.
 //   pqxx::broken_connection  as libpqxx throws it: nothing of the transaction is committed.
 #pragma once
@@ -46,7 +48,7 @@ std::string emit(pqxx::transaction_base& tx, const Event& event);
 
 // Writes all of `events` in `tx`, in their order and in one round trip; returns their ids in the
 // same order. All or none: when one is refused, the statement has no effect. None: no round trip.
-// Needs memory for about three times the payloads, and PostgreSQL takes less than 1 GB in one
+// Needs memory for a few times the payloads, and PostgreSQL takes less than 1 GB in one
 // statement (bytes count double): batches of thousands of small events are what it is for.
 std::vector<std::string> emit(pqxx::transaction_base& tx, std::span<const Event> events);
 
