@@ -83,10 +83,9 @@ BEGIN
     v_headers := outbox.checked_headers(p_headers);
   END IF;
 
-  -- What the relay adds stays under 600 bytes.
-  v_size := coalesce(octet_length(p_json::text), octet_length(p_bytes)) + octet_length(p_subject)
-          + coalesce(octet_length(p_key), 0) + coalesce(octet_length(p_type), 0) + 600
-          + coalesce(octet_length(v_headers::text), 0);
+  -- Texts as they travel, in UTF-8. What the relay adds stays under 600 bytes.
+  v_size := coalesce(octet_length(p_bytes), 0) + 600
+          + octet_length(convert_to(concat(p_json::text, p_subject, p_key, p_type, p_content_type, v_headers::text), 'UTF8'));
   IF v_size > v_settings.max_payload_bytes THEN
     RAISE EXCEPTION 'postrider: event of % bytes with its headers, the limit is %', v_size, v_settings.max_payload_bytes
       USING ERRCODE = 'program_limit_exceeded',

@@ -2,7 +2,7 @@
 -- No step waits long for a lock: what is busy is left for the next time.
 
 -- Makes the partition of one day, unless the default partition holds rows of it already (attaching would
--- then have to fail). True when it was made.
+-- then have to fail). True when it was made; NULL when a lock is busy.
 CREATE FUNCTION outbox.make_partition(p_day date) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -20,10 +20,11 @@ BEGIN
   INSERT INTO outbox.partitions (name, from_time, to_time) VALUES (v_name, v_from, v_to);
   RETURN true;
 EXCEPTION
-  WHEN lock_not_available THEN RETURN false;
+  WHEN lock_not_available OR deadlock_detected THEN RETURN NULL;
+  WHEN check_violation THEN RETURN false;  -- a row of that day was committed into the default partition just now
 END
 $$;
-COMMENT ON FUNCTION outbox.make_partition(date) IS 'Makes the partition of a UTC day; false where it exists, cannot be, or a lock is busy';
+COMMENT ON FUNCTION outbox.make_partition(date) IS 'Makes the partition of a UTC day; false where it exists or cannot be; NULL when a lock is busy';
 
 -- Drops one sealed partition, or unseals it when a late transaction has written into it since. NULL: busy.
 CREATE FUNCTION outbox.drop_partition(p_name text) RETURNS boolean
@@ -77,7 +78,10 @@ BEGIN
   v_horizon := now() - v_settings.retention;
 
   FOR i IN 0 .. v_settings.partitions_ahead LOOP
-    IF outbox.make_partition(v_today + i) THEN v_made := v_made + 1; END IF;
+    v_done := outbox.make_partition(v_today + i);
+    -- Writers queue behind us while we wait for a lock: once a call is enough, the next call goes on.
+    EXIT WHEN v_done IS NULL;
+    IF v_done THEN v_made := v_made + 1; END IF;
   END LOOP;
 
   -- A day that has passed is sealed in two steps: first the transactions that may have written into it are
@@ -91,7 +95,8 @@ BEGIN
   FOR v_name IN SELECT name FROM outbox.partitions
                 WHERE sealed_lsn < v_durable AND to_time < v_horizon ORDER BY from_time LOOP
     v_done := outbox.drop_partition(v_name);
-    IF v_done THEN v_dropped := v_dropped || v_name; ELSIF NOT v_done THEN v_late := v_late || v_name; END IF;
+    EXIT WHEN v_done IS NULL;
+    IF v_done THEN v_dropped := v_dropped || v_name; ELSE v_late := v_late || v_name; END IF;
   END LOOP;
 
   -- The default partition's rows: those of transactions that had ended when the durable place was behind us.
