@@ -1,6 +1,7 @@
 #include "daemon/migrate/initialise.h"
 
 #include <ostream>
+#include <vector>
 
 #include "postrider/lsn.h"
 #include "relay/error.h"
@@ -68,7 +69,7 @@ NewSlot make_slot(const MigrateOptions& options) {
   try {
     sql::exec(tx, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", options.slot);
   } catch (const pqxx::sql_error& e) {
-    const std::string state = e.sqlstate();
+    const std::string state = sql::sqlstate(e);
     if (state != "57014") throw;
     throw Failure(
         ErrorKind::kPostgresUnavailable,
@@ -84,6 +85,20 @@ NewSlot make_slot(const MigrateOptions& options) {
                 "FROM pg_replication_slots WHERE slot_name = $1",
                 options.slot)[0];
   return {row[0].as<std::string>(), row[1].as<std::string>(), row[2].as<int>()};
+}
+
+// Those that exist, of the configured source and of any other that has a checkpoint row here: the
+// configuration may name another one than the database was initialised with.
+std::vector<std::string> slots_of_sources(pqxx::connection& owner, const MigrateOptions& options) {
+  pqxx::nontransaction tx(owner);
+  std::string names = "SELECT " + tx.quote(options.slot);
+  if (!tx.exec("SELECT to_regclass('outbox.checkpoint')")[0][0].is_null())
+    names += " UNION SELECT slot FROM outbox.checkpoint";
+  std::vector<std::string> slots;
+  for (const auto& row : tx.exec("SELECT slot_name FROM pg_replication_slots WHERE slot_name IN (" +
+                                 names + ") ORDER BY 1"))
+    slots.push_back(row[0].as<std::string>());
+  return slots;
 }
 
 void close_emit_message(pqxx::connection& owner, std::ostream& out) {
@@ -133,20 +148,19 @@ void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ost
 
 void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool drop_slot,
                   std::ostream& out) {
-  const bool exists = [&] {
-    pqxx::nontransaction tx(owner);
-    return slot_exists(tx, options.slot);
-  }();
-  if (exists && !drop_slot)
+  const auto slots = slots_of_sources(owner, options);
+  if (!slots.empty() && !drop_slot)
     throw Failure(
-        ErrorKind::kConfiguration, "slot " + options.slot + " exists",
+        ErrorKind::kConfiguration, "slot " + slots.front() + " exists",
         "events that it has not confirmed would be lost: let the relay catch up, stop it, then run "
         "`postrider migrate down --drop-slot`");
-  if (exists) {
+  if (!slots.empty()) {
     pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));
     pqxx::nontransaction tx(relay);
-    sql::exec(tx, "SELECT pg_drop_replication_slot($1)", options.slot);
-    out << "dropped   slot " << options.slot << '\n';
+    for (const auto& slot : slots) {
+      sql::exec(tx, "SELECT pg_drop_replication_slot($1)", slot);
+      out << "dropped   slot " << slot << '\n';
+    }
   }
   pqxx::work tx(owner);
   tx.exec("DROP PUBLICATION IF EXISTS " + tx.quote_name(options.publication));

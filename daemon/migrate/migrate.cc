@@ -100,7 +100,7 @@ auto translated(Body body) {
   try {
     return body();
   } catch (const pqxx::sql_error& e) {
-    const std::string state = e.sqlstate();
+    const std::string state = sql::sqlstate(e);
     throw Failure(
         state == "42501" ? ErrorKind::kNoPermission : ErrorKind::kPostgresUnavailable, e.what(),
         state == "42501" ? "migrate as the role that shall own the outbox: it needs CREATE on "

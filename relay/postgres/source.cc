@@ -18,7 +18,7 @@ constexpr const char* kSessionSettings =
 constexpr int kLockClass = 0x7072;  // "pr": the first half of our advisory locks' two-part key
 
 Error translate(const pqxx::sql_error& e) {
-  const std::string state = e.sqlstate();
+  const std::string state = sql::sqlstate(e);
   if (state == "42501" || state.starts_with("28"))
     return {ErrorKind::kNoPermission, e.what(),
             "GRANT postrider_relay to the relay's role (docs/operating.md, \"Roles\")"};

@@ -21,4 +21,11 @@ pqxx::result exec(pqxx::transaction_base& tx, const std::string& statement, Args
 #endif
 }
 
+// The SQLSTATE of an error. libpqxx 6.4 leaves it out of insufficient_privilege.
+inline std::string sqlstate(const pqxx::sql_error& error) {
+  if (error.sqlstate().empty() && dynamic_cast<const pqxx::insufficient_privilege*>(&error))
+    return "42501";
+  return error.sqlstate();
+}
+
 }  // namespace postrider::sql
