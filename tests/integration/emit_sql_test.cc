@@ -1,0 +1,256 @@
+// outbox.emit and outbox.emit_bytes: what they refuse and how they say it, and that the caller's
+// transaction decides.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "service_database.h"
+
+namespace postrider::testing {
+namespace {
+
+constexpr const char* kInvalid = "22023";
+constexpr const char* kNull = "22004";
+constexpr const char* kTooLarge = "54000";
+constexpr const char* kNotReady = "55000";
+constexpr const char* kDenied = "42501";
+
+class Emit : public ::testing::Test {
+ protected:
+  // Refused with that SQLSTATE and a hint, and nothing is stored.
+  void expect_refused(const std::string& call, const std::string& sqlstate) {
+    SCOPED_TRACE(call);
+    const auto refusal = database.refusal("app", "SELECT " + call);
+    ASSERT_TRUE(refusal) << "it was accepted";
+    EXPECT_EQ(refusal->sqlstate, sqlstate) << *refusal;
+    EXPECT_FALSE(refusal->hint.empty()) << *refusal;
+    EXPECT_NE(refusal->message.find("postrider: "), std::string::npos) << *refusal;
+  }
+  void expect_accepted(const std::string& call) {
+    SCOPED_TRACE(call);
+    const auto refusal = database.refusal("app", "SELECT " + call);
+    EXPECT_FALSE(refusal) << *refusal;
+  }
+  std::string count() { return database.run("owner", "SELECT count(*) FROM outbox.events"); }
+
+  ServiceDatabase database;
+};
+
+TEST_F(Emit, RefusesSubjectsThatNatsCouldNotCarry) {
+  for (const char* subject : {"''",
+                              "'.'",
+                              "'a.'",
+                              "'.a'",
+                              "'a..b'",
+                              "'a b'",
+                              "'a.*'",
+                              "'a.>'",
+                              "'*'",
+                              "'>'",
+                              "'_a'",
+                              "'$a'",
+                              "'a,b'",
+                              "E'a\\nb'",
+                              "E'a\\r\\nPUB x 1'",
+                              "E'a\\n'",
+                              "E'a\\tb'",
+                              "'größe'",
+                              "repeat('a', 201)",
+                              "NULL"})
+    for (const char* call : {"outbox.emit(%, '{}')", "outbox.emit_bytes(%, '')"}) {
+      std::string text = call;
+      expect_refused(text.replace(text.find('%'), 1, subject), kInvalid);
+    }
+  EXPECT_EQ(count(), "0");
+}
+
+TEST_F(Emit, AcceptsSubjectsOfItsAllowList) {
+  for (const char* subject : {"'a'", "'a.b.c'", "'order.42.placed'", "'a_b.~c'", "'x.%C3%B6'",
+                              "'a=b+c:d@e/f-g'", "'a._b'", "repeat('a', 200)"})
+    expect_accepted(std::string("outbox.emit(") + subject + ", '{}')");
+  EXPECT_EQ(count(), "8");
+}
+
+TEST_F(Emit, RefusesHeaderNamesThatAreReserved) {
+  for (const char* name : {"Nats-Msg-Id", "nats-expected-last-sequence", "Postrider-Position",
+                           "POSTRIDER-ID", "ce-id", "Ce-Type", "Content-Type", "content-type"})
+    for (const char* call :
+         {"outbox.emit('s', '{}', headers => ", "outbox.emit_bytes('s', '', headers => "})
+      expect_refused(std::string(call) + "jsonb_build_object('" + name + "', 'x'))", kInvalid);
+  expect_accepted(
+      "outbox.emit('s', '{}', headers => '{\"Content-Types\": \"x\", \"cex\": \"y\"}')");
+}
+
+TEST_F(Emit, RefusesHeaderNamesThatAreMalformed) {
+  for (const char* name :
+       {"''", "'a b'", "'a:b'", "E'a\\r\\nb'", "'ä'", "'a(b)'", "repeat('h', 129)"})
+    expect_refused(
+        std::string("outbox.emit('s', '{}', headers => jsonb_build_object(") + name + ", 'x'))",
+        kInvalid);
+}
+
+TEST_F(Emit, RefusesHeaderValuesWithControlCharacters) {
+  for (const char* value :
+       {"E'a\\r\\nb'", "E'a\\nb'", "E'a\\rb'", "E'\\t'", "E'\\x01'", "E'\\x7f'"})
+    expect_refused(std::string("outbox.emit('s', '{}', headers => jsonb_build_object('h', ") +
+                       value + "::text))",
+                   kInvalid);
+}
+
+TEST_F(Emit, RefusesHeadersThatAreNotAnObjectOfScalars) {
+  for (const char* headers :
+       {"'[]'", "'\"a\"'", "'1'", "'null'", "'{\"a\": null}'", "'{\"a\": []}'", "'{\"a\": {}}'"})
+    expect_refused(std::string("outbox.emit('s', '{}', headers => ") + headers + ")", kInvalid);
+  expect_accepted("outbox.emit('s', '{}', headers => '{\"a\": 1, \"b\": true, \"c\": \"ü\"}')");
+  expect_accepted("outbox.emit('s', '{}', headers => NULL)");
+}
+
+TEST_F(Emit, RefusesControlCharactersInKeyTypeAndContentType) {
+  expect_refused("outbox.emit('s', '{}', key => E'a\\nb')", kInvalid);
+  expect_refused("outbox.emit('s', '{}', type => E'a\\rb')", kInvalid);
+  expect_refused("outbox.emit_bytes('s', '', key => E'\\x7f')", kInvalid);
+  expect_refused("outbox.emit_bytes('s', '', content_type => E'text/plain\\r\\nNats-Rollup: all')",
+                 kInvalid);
+}
+
+TEST_F(Emit, RefusesNullPayloads) {
+  expect_refused("outbox.emit('s', NULL)", kNull);
+  expect_refused("outbox.emit_bytes('s', NULL)", kNull);
+  expect_accepted("outbox.emit('s', 'null')");
+  expect_accepted("outbox.emit_bytes('s', '')");
+}
+
+TEST_F(Emit, RefusesWhatTheBrokerWouldFindTooLarge) {
+  database.run("owner", "UPDATE outbox.settings SET max_payload_bytes = 4096");
+  expect_refused("outbox.emit_bytes('s', convert_to(repeat('x', 4096), 'UTF8'))", kTooLarge);
+  expect_refused("outbox.emit('s', to_jsonb(repeat('x', 4096)))", kTooLarge);
+  expect_refused("outbox.emit('s', '{}', key => repeat('x', 4096))", kTooLarge);
+  expect_refused("outbox.emit('s', '{}', type => repeat('x', 4096))", kTooLarge);
+  expect_refused("outbox.emit('s', '{}', headers => jsonb_build_object('h', repeat('x', 4096)))",
+                 kTooLarge);
+  expect_refused("outbox.emit_bytes('s', '', content_type => repeat('x', 4096))", kTooLarge);
+  expect_accepted("outbox.emit_bytes('s', convert_to(repeat('x', 3400), 'UTF8'))");
+}
+
+TEST_F(Emit, RefusesStoresThatDoNotExistOrAreOff) {
+  expect_refused("outbox.emit('s', '{}', store => 'tape')", kInvalid);
+  expect_refused("outbox.emit('s', '{}', store => 'TABLE')", kInvalid);
+  expect_refused("outbox.emit('s', '{}', store => 'wal')", kNotReady);
+}
+
+TEST_F(Emit, RefusesUntilASlotCoversTheSource) {
+  database.run("owner", "UPDATE outbox.checkpoint SET initialised = false");
+  expect_refused("outbox.emit('s', '{}')", kNotReady);
+  expect_refused("outbox.emit_bytes('s', '')", kNotReady);
+}
+
+TEST_F(Emit, StoresWhatItWasGiven) {
+  const std::string id = database.run("app",
+                                      "SELECT outbox.emit_bytes('a.b', '\\x00ff', key => 'k', type "
+                                      "=> 't', headers => '{\"h\": \"v\"}', "
+                                      "content_type => 'image/png', store => 'table')");
+  EXPECT_EQ(database.run("owner",
+                         "SELECT concat_ws('|', id, subject, key, type, content_type, headers, "
+                         "payload_bytes, payload IS NULL) FROM outbox.events"),
+            id + "|a.b|k|t|image/png|{\"h\": \"v\"}|\\x00ff|t");
+}
+
+TEST_F(Emit, IgnoresWhatTheCallerPutsIntoItsSearchPath) {
+  database.run(
+      "app",
+      "CREATE FUNCTION public.octet_length(text) RETURNS int LANGUAGE sql AS 'SELECT 1/0'; "
+      "SET LOCAL search_path = public, pg_catalog; SELECT outbox.emit('s', '{}')");
+  EXPECT_EQ(count(), "1");
+}
+
+TEST_F(Emit, IsUndoneByTheCallersRollback) {
+  pqxx::connection app(database.conninfo("app"));
+  {
+    pqxx::work tx(app);
+    tx.exec("SELECT outbox.emit('s', '{}')");
+    tx.abort();
+  }
+  EXPECT_EQ(count(), "0");
+}
+
+TEST_F(Emit, IsUndoneByTheSavepointAroundIt) {
+  database.run(
+      "app",
+      "SELECT outbox.emit('kept.before', '{}'); SAVEPOINT a; SELECT outbox.emit('undone', '{}'); "
+      "ROLLBACK TO a; SELECT outbox.emit('kept.after', '{}')");
+  EXPECT_EQ(
+      database.run("owner", "SELECT string_agg(subject, ' ' ORDER BY subject) FROM outbox.events"),
+      "kept.after kept.before");
+}
+
+TEST_F(Emit, LeavesTheTransactionUsableWhenRefusedInsideASavepoint) {
+  database.run(
+      "app",
+      "DO $$ BEGIN PERFORM outbox.emit('good', '{}'); "
+      "BEGIN PERFORM outbox.emit('bad subject', '{}'); EXCEPTION WHEN invalid_parameter_value "
+      "THEN NULL; END; END $$");
+  EXPECT_EQ(database.run("owner", "SELECT string_agg(subject, ' ') FROM outbox.events"), "good");
+}
+
+using Roles = Emit;
+
+TEST_F(Roles, WriterMayOnlyEmit) {
+  expect_accepted("outbox.emit('s', '{}')");
+  expect_accepted("outbox.emit_bytes('s', '')");
+  const std::vector<std::string> forbidden = {
+      "SELECT * FROM outbox.events",
+      "SELECT * FROM outbox.events_default",
+      "SELECT * FROM outbox.settings",
+      "SELECT * FROM outbox.checkpoint",
+      "INSERT INTO outbox.events (subject, payload) VALUES ('s', '{}')",
+      "INSERT INTO outbox.events_default (subject, payload) VALUES ('s', '{}')",
+      "UPDATE outbox.events SET subject = 'x'",
+      "DELETE FROM outbox.events",
+      "TRUNCATE outbox.events",
+      "UPDATE outbox.settings SET max_payload_bytes = 67108864",
+      "CREATE TABLE outbox.mine ()",
+      "SELECT outbox.store_event('bad subject', '{}', NULL, NULL, NULL, NULL, NULL, 'table')",
+      "SELECT outbox.checked_headers('{}')",
+      "SELECT outbox.maintain()",
+      "SELECT outbox.make_partition('2020-01-01')",
+      "SELECT outbox.drop_partition('events_default')",
+      "SELECT outbox.relay_open('s')",
+      "SELECT outbox.disable_wal_store('s')",
+      "SELECT pg_logical_emit_message(true, 'postrider', 'x')",
+  };
+  for (const auto& statement : forbidden) {
+    const auto refusal = database.refusal("app", statement);
+    ASSERT_TRUE(refusal) << statement;
+    EXPECT_EQ(refusal->sqlstate, kDenied) << statement << '\n' << *refusal;
+  }
+  EXPECT_EQ(count(), "2");
+}
+
+TEST_F(Roles, RelayReadsAndCannotWriteEventsUnlessGranted) {
+  const std::vector<std::string> forbidden = {
+      "SELECT outbox.emit('s', '{}')",
+      "SELECT outbox.emit_bytes('s', '')",
+      "INSERT INTO outbox.events (subject, payload) VALUES ('s', '{}')",
+      "DELETE FROM outbox.events",
+      "UPDATE outbox.checkpoint SET ordinal = 7",
+      "UPDATE outbox.settings SET retention = '2 hours'",
+      "SELECT outbox.make_partition('2020-01-01')",
+      "SELECT outbox.drop_partition('events_default')",
+      "SELECT outbox.disable_wal_store('s')",
+      "SELECT pg_logical_emit_message(true, 'postrider', 'x')",
+  };
+  for (const auto& statement : forbidden) {
+    const auto refusal = database.refusal("relay", statement);
+    ASSERT_TRUE(refusal) << statement;
+    EXPECT_EQ(refusal->sqlstate, kDenied) << statement << '\n' << *refusal;
+  }
+  EXPECT_EQ(database.run("relay", "SELECT count(*) FROM outbox.events"), "0");
+  database.run(
+      "owner",
+      "GRANT EXECUTE ON FUNCTION outbox.emit(text, jsonb, text, text, jsonb, text) TO relay");
+  EXPECT_FALSE(database.run("relay", "SELECT outbox.emit('s', '{}')").empty());
+}
+
+}  // namespace
+}  // namespace postrider::testing

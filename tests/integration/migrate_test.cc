@@ -1,0 +1,201 @@
+// `postrider migrate`, by the functions behind its commands.
+#include "daemon/migrate/migrate.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <future>
+#include <sstream>
+#include <string>
+
+#include "dev/process.h"
+#include "migrations/migrations.h"
+#include "relay/error.h"
+#include "relay/postgres/source.h"
+#include "service_database.h"
+
+namespace postrider::testing {
+namespace {
+
+class Migrate : public ::testing::Test {
+ protected:
+  std::string up() {
+    std::ostringstream out;
+    migrate_up(database.options(), out);
+    return out.str();
+  }
+  std::string down(bool drop_slot) {
+    std::ostringstream out;
+    migrate_down(database.options(), drop_slot, out);
+    return out.str();
+  }
+  std::string slots() {
+    return database.run(
+        "relay", "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()");
+  }
+  std::string schemas() {
+    return database.run("owner", "SELECT count(*) FROM pg_namespace WHERE nspname = 'outbox'");
+  }
+
+  ServiceDatabase database{ServiceDatabase::Migrated::kNo};
+};
+
+// The error of `body`, which must fail.
+template <class Body>
+Error failure_of(Body body) {
+  try {
+    body();
+  } catch (const Failure& failure) {
+    return failure.error();
+  }
+  ADD_FAILURE() << "it succeeded";
+  return {};
+}
+
+TEST_F(Migrate, TwoUpsAtOnceBothSucceedAndApplyOnce) {
+  auto first = std::async(std::launch::async, [&] { return up(); });
+  auto second = std::async(std::launch::async, [&] { return up(); });
+  const std::string both = first.get() + second.get();
+  EXPECT_EQ(database.run("owner", "SELECT count(*) FROM outbox.schema_migrations"),
+            std::to_string(service_migrations().size()));
+  EXPECT_EQ(both.find("created   slot"), both.rfind("created   slot"));
+  EXPECT_EQ(slots(), "1");
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
+TEST_F(Migrate, SecondUpChangesNothing) {
+  up();
+  EXPECT_EQ(up().find("applied"), std::string::npos);
+  std::ostringstream out;
+  EXPECT_TRUE(migrate_status(database.options(), out)) << out.str();
+}
+
+TEST_F(Migrate, ChangedAppliedFileIsAnError) {
+  up();
+  database.run("owner", "UPDATE outbox.schema_migrations SET checksum = 'other' WHERE version = 2");
+  for (const auto& error : {failure_of([&] { up(); }), failure_of([&] { down(true); })}) {
+    EXPECT_EQ(error.kind, ErrorKind::kSchemaVersion);
+    EXPECT_FALSE(error.remedy.empty());
+  }
+  std::ostringstream out;
+  EXPECT_FALSE(migrate_status(database.options(), out));
+  EXPECT_NE(out.str().find("CHANGED   2 emit"), std::string::npos) << out.str();
+}
+
+TEST_F(Migrate, DownRefusesWhileTheSlotExists) {
+  up();
+  const Error error = failure_of([&] { down(false); });
+  EXPECT_EQ(error.kind, ErrorKind::kConfiguration);
+  EXPECT_NE(error.remedy.find("--drop-slot"), std::string::npos);
+  EXPECT_EQ(slots(), "1");
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
+TEST_F(Migrate, DownRefusesWhileTheSlotOfAnotherConfigurationExists) {
+  up();
+  MigrateOptions other = database.options();
+  other.source = "other";
+  other.slot = "postrider_other";
+  std::ostringstream out;
+  const Error error = failure_of([&] { migrate_down(other, false, out); });
+  EXPECT_EQ(error.kind, ErrorKind::kConfiguration);
+  EXPECT_NE(error.context.find(database.options().slot), std::string::npos) << error.context;
+  EXPECT_EQ(schemas(), "1");
+}
+
+TEST_F(Migrate, DownWithDropSlotLeavesNothingAndUpWorksAgain) {
+  up();
+  down(true);
+  EXPECT_EQ(slots(), "0");
+  EXPECT_EQ(schemas(), "0");
+  EXPECT_EQ(database.run("owner", "SELECT count(*) FROM pg_publication"), "0");
+  up();
+  EXPECT_EQ(slots(), "1");
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
+TEST_F(Migrate, UpHealsASlotThatNoInitialisedRowVouchesFor) {
+  up();
+  // As after a crash between slot and row.
+  database.run("owner", "UPDATE outbox.checkpoint SET initialised = false");
+  up();
+  EXPECT_EQ(slots(), "1");
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
+TEST_F(Migrate, UpRefusesToMakeALostSlotAnew) {
+  up();
+  database.run("relay", "SELECT pg_drop_replication_slot('" + database.options().slot + "')");
+  EXPECT_EQ(failure_of([&] { up(); }).kind, ErrorKind::kSlotMissing);
+  EXPECT_EQ(slots(), "0");
+}
+
+TEST_F(Migrate, FilesRunUnderPsqlAndAreAdoptedByBaseline) {
+  EXPECT_EQ(failure_of([&] {
+              std::ostringstream out;
+              migrate_baseline(database.options(), out);
+            }).kind,
+            ErrorKind::kSchemaVersion);
+  char file[] = "/tmp/postrider-migrate.XXXXXX";
+  const int descriptor = ::mkstemp(file);
+  ASSERT_GE(descriptor, 0);
+  ::close(descriptor);
+  std::ofstream sql(file);
+  migrate_print(sql);
+  sql.close();
+  const int status = dev::run({{(dev::postgres_programs() / "psql").string(), "-X1q", "-v",
+                                "ON_ERROR_STOP=1", "-f", file, database.conninfo("owner")},
+                               {},
+                               {},
+                               {},
+                               false});
+  std::filesystem::remove(file);
+  ASSERT_EQ(status, 0);
+  const auto early = database.refusal("app", "SELECT outbox.emit('s', '{}')");
+  ASSERT_TRUE(early);
+  EXPECT_EQ(early->sqlstate, "55000") << *early;
+  EXPECT_EQ(failure_of([&] { up(); }).kind, ErrorKind::kSchemaVersion);
+  std::ostringstream out;
+  migrate_baseline(database.options(), out);
+  EXPECT_TRUE(migrate_status(database.options(), out)) << out.str();
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
+TEST_F(Migrate, RelayRefusesASchemaNewerOrOlderThanItKnows) {
+  up();
+  Source source(database.conninfo("relay"), "test");
+  const int known = latest_service_schema_version();
+  EXPECT_NO_THROW(source.require_schema(known));
+  for (const int other : {known - 1, known + 1}) {
+    const Error error = failure_of([&] { source.require_schema(other); });
+    EXPECT_EQ(error.kind, ErrorKind::kSchemaVersion);
+    EXPECT_FALSE(error.remedy.empty());
+  }
+  database.run("owner", "INSERT INTO outbox.schema_migrations VALUES (999, 'future', 'x')");
+  EXPECT_EQ(failure_of([&] { source.require_schema(known); }).kind, ErrorKind::kSchemaVersion);
+  EXPECT_EQ(failure_of([&] { up(); }).kind, ErrorKind::kSchemaVersion);
+  EXPECT_EQ(failure_of([&] { down(true); }).kind, ErrorKind::kSchemaVersion);
+  EXPECT_EQ(slots(), "1");
+}
+
+TEST_F(Migrate, MissingRightsAreNamedAsSuchWithTheRemedy) {
+  MigrateOptions other = database.options();
+  other.owner_conninfo = database.conninfo("app");
+  std::ostringstream out;
+  const Error migrating = failure_of([&] { migrate_up(other, out); });
+  EXPECT_EQ(migrating.kind, ErrorKind::kNoPermission) << migrating.context;
+  EXPECT_FALSE(migrating.remedy.empty());
+  up();
+  Source stranger(database.conninfo("app"), "test");
+  const Error reading = failure_of([&] { stranger.require_schema(1); });
+  EXPECT_EQ(reading.kind, ErrorKind::kNoPermission) << reading.context;
+  EXPECT_FALSE(reading.remedy.empty());
+}
+
+TEST_F(Migrate, RelayRefusesADatabaseWithoutSchema) {
+  Source source(database.conninfo("relay"), "test");
+  EXPECT_EQ(failure_of([&] { source.require_schema(1); }).kind, ErrorKind::kNotInitialised);
+}
+
+}  // namespace
+}  // namespace postrider::testing
