@@ -49,6 +49,11 @@ AS $$
 $$;
 COMMENT ON FUNCTION outbox.wal_field(text) IS 'Encodes one text field of the wal store''s message';
 
+-- A sequence, because its value is no row version: a transaction that still reads an old snapshot (REPEATABLE
+-- READ) sees the value of now, and does not write events that nobody carries any more.
+CREATE SEQUENCE outbox.wal_store_gate AS int MINVALUE 0 MAXVALUE 1 START 0;
+COMMENT ON SEQUENCE outbox.wal_store_gate IS 'Last value 1 while some source has the wal store open, else 0; set under the checkpoint row''s lock';
+
 -- The one place where an event is checked and stored. Exactly one of json and bytes is given.
 CREATE FUNCTION outbox.store_event(p_subject text, p_json jsonb, p_bytes bytea, p_key text, p_type text,
                                    p_content_type text, p_headers jsonb, p_store text) RETURNS uuid
@@ -99,7 +104,8 @@ BEGIN
   ELSIF v_settings.store = 'wal' THEN
     -- Shared with other writers; outbox.disable_wal_store takes it alone and so waits for all of them.
     PERFORM pg_advisory_xact_lock_shared(28786, 1);
-    IF NOT EXISTS (SELECT 1 FROM outbox.checkpoint WHERE initialised AND wal_store) THEN
+    IF NOT EXISTS (SELECT 1 FROM outbox.checkpoint WHERE initialised AND wal_store)
+       OR NOT EXISTS (SELECT 1 FROM outbox.wal_store_gate WHERE last_value = 1) THEN
       RAISE EXCEPTION 'postrider: the wal store is off'
         USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = 'Set relay.wal_store = true and start the relay once; then it carries logical messages.';
@@ -156,6 +162,10 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'postrider: unknown source %', quote_literal(p_source)
       USING ERRCODE = 'no_data_found', HINT = 'SELECT source FROM outbox.checkpoint';
+  END IF;
+  -- Not undone by a rollback, which leaves the store closed until the relay's next session: the safe side.
+  IF NOT EXISTS (SELECT 1 FROM outbox.checkpoint WHERE wal_store) THEN
+    PERFORM setval('outbox.wal_store_gate', 0);
   END IF;
 END
 $$;

@@ -12,6 +12,9 @@ BEGIN
     RAISE EXCEPTION 'postrider: source % is not initialised', quote_literal(p_source)
       USING ERRCODE = 'undefined_table', HINT = 'Run `postrider migrate up` to its end.';
   END IF;
+  IF v_row.wal_store THEN
+    PERFORM setval('outbox.wal_store_gate', 1);
+  END IF;
   RETURN v_row;
 END
 $$;
@@ -45,7 +48,13 @@ BEGIN
   END IF;
   UPDATE outbox.checkpoint SET epochs = p_epochs, wal_store = p_wal_store, updated_at = now()
     WHERE source = p_source AND session = p_session;
-  RETURN FOUND;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF p_wal_store THEN
+    PERFORM setval('outbox.wal_store_gate', 1);  -- emit also waits for the row, so for our commit
+  END IF;
+  RETURN true;
 END
 $$;
 COMMENT ON FUNCTION outbox.relay_set_epochs(text, bigint, jsonb, boolean) IS 'Notes the epochs still needed; false: a newer session exists';

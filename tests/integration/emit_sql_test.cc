@@ -193,6 +193,54 @@ TEST_F(Emit, LeavesTheTransactionUsableWhenRefusedInsideASavepoint) {
   EXPECT_EQ(database.run("owner", "SELECT string_agg(subject, ' ') FROM outbox.events"), "good");
 }
 
+class WalStore : public Emit {
+ protected:
+  WalStore() { database.open_wal_store(); }
+  std::string close() {
+    return "SELECT outbox.disable_wal_store('" + database.options().source + "')";
+  }
+  const std::string emit = "SELECT outbox.emit('s', '{}', store => 'wal')";
+};
+
+TEST_F(WalStore, RefusesOnceItIsClosed) {
+  database.run("app", emit);
+  database.run("owner", close());
+  expect_refused("outbox.emit('s', '{}', store => 'wal')", kNotReady);
+  database.open_wal_store();
+  database.run("app", emit);
+}
+
+TEST_F(WalStore, RefusesOnceItIsClosedAlsoInATransactionWithAnOlderSnapshot) {
+  pqxx::connection app(database.conninfo("app"));
+  pqxx::work tx(app);
+  tx.exec("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+  tx.exec("SELECT 1");
+  database.run("owner", close());
+  EXPECT_THROW(tx.exec(emit), pqxx::sql_error);
+}
+
+TEST_F(WalStore, ClosingWaitsForItsWriters) {
+  pqxx::connection app(database.conninfo("app"));
+  pqxx::work tx(app);
+  tx.exec(emit);
+  const auto refusal = database.refusal("owner", "SET LOCAL lock_timeout = '50ms'; " + close());
+  ASSERT_TRUE(refusal);
+  EXPECT_EQ(refusal->sqlstate, "55P03") << *refusal;
+  tx.commit();
+  database.run("owner", close());
+}
+
+TEST_F(WalStore, CannotBeGivenUpByTheRelayWhileItIsOpen) {
+  const std::string source = "'" + database.options().source + "'";
+  const auto refusal = database.refusal("relay", "SELECT outbox.relay_set_epochs(" + source +
+                                                     ", (SELECT session FROM outbox.checkpoint "
+                                                     "WHERE source = " +
+                                                     source + "), '[]', false)");
+  ASSERT_TRUE(refusal);
+  EXPECT_EQ(refusal->sqlstate, kNotReady) << *refusal;
+  EXPECT_FALSE(refusal->hint.empty());
+}
+
 using Roles = Emit;
 
 TEST_F(Roles, WriterMayOnlyEmit) {

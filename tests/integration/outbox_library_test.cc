@@ -213,7 +213,7 @@ TEST_F(OutboxLibrary, TextThatPostgresCannotHoldIsRefusedAndTheTransactionGoesOn
 }
 
 TEST_F(OutboxLibrary, WalStoreLeavesNoRow) {
-  database.run("owner", "UPDATE outbox.checkpoint SET wal_store = true");
+  database.open_wal_store();
   pqxx::work tx(app);
   const auto ids =
       emit(tx, std::vector<Event>{{.subject = "a", .payload = Json{"{}"}, .store = Store::kWal},

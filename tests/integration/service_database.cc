@@ -96,6 +96,14 @@ std::string ServiceDatabase::run(const std::string& user, const std::string& sta
   return rows[0][0].as<std::string>();
 }
 
+void ServiceDatabase::open_wal_store() {
+  const std::string source = "'" + options_.source + "'";
+  const std::string session = run("relay", "SELECT session FROM outbox.relay_open(" + source + ")");
+  if (run("relay", "SELECT outbox.relay_set_epochs(" + source + ", " + session + ", '[]', true)") !=
+      "t")
+    throw std::logic_error("another session is open");
+}
+
 std::optional<Refusal> ServiceDatabase::refusal(const std::string& user,
                                                 const std::string& statement) {
   try {

@@ -43,6 +43,8 @@ class ServiceDatabase {
   // Runs a statement in a transaction of its own, as `user`; the first field of the first row as
   // text, "" when there is none or it is NULL. Throws what libpqxx throws.
   std::string run(const std::string& user, const std::string& statement);
+  // As a relay session with wal_store on does.
+  void open_wal_store();
   // As run, when it must be refused; nothing when it was not.
   std::optional<Refusal> refusal(const std::string& user, const std::string& statement);
 
