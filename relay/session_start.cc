@@ -81,17 +81,22 @@ void make_stream(OpenSession& session, const RelayOptions& options) {
 }
 
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
-// that an older relay can hold lies before it.
+// that an older relay can hold lies before it. A wal store that was closed by hand and is wanted
+// again needs no new epoch, only the row that opens it.
 void open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
   const auto wanted = wanted_settings(options);
   const std::uint32_t timeline = session.history.current();
-  if (!session.epochs.needs_new(wanted, timeline)) return;
-  session.epochs.forget_before(session.checkpoint.mark.position.commit_lsn);
-  session.epochs.open(timeline, session.source.insert_lsn(), wanted);
+  const bool changed = session.epochs.needs_new(wanted, timeline);
+  if (!changed && session.checkpoint.wal_store == wanted.wal_store) return;
+  if (changed) {
+    session.epochs.forget_before(session.checkpoint.mark.position.commit_lsn);
+    session.epochs.open(timeline, session.source.insert_lsn(), wanted);
+  }
   session.source.set_epochs(options.source.name, session.checkpoint.session,
                             session.epochs.to_json(), wanted.wal_store);
-  spdlog::info("epoch {} opened from {}", session.epochs.newest().number,
-               session.epochs.newest().from.to_string());
+  if (changed)
+    spdlog::info("epoch {} opened from {}", session.epochs.newest().number,
+                 session.epochs.newest().from.to_string());
 }
 
 }  // namespace
@@ -114,6 +119,12 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   POSTRIDER_FAILPOINT("session.before_open");
   session.checkpoint = source.open_session(options.source.name);
   POSTRIDER_FAILPOINT("session.after_open");
+  if (session.checkpoint.wal_store && !options.wal_store)
+    throw Failure(ErrorKind::kConfiguration,
+                  "the wal store of source " + options.source.name +
+                      " is open and relay.wal_store is false: its events would be lost",
+                  "as the owner: SELECT outbox.disable_wal_store('" + options.source.name +
+                      "'), which waits for its writers; or set relay.wal_store = true");
   session.flushed = source.flush_lsn();
   session.epochs = value_or_throw(session.checkpoint.epochs_json == "[]"
                                       ? Result<Epochs>(Epochs())

@@ -75,6 +75,7 @@ Checkpoint read_row(const pqxx::row& row) {
   c.mark.epoch = get<std::uint32_t>(row, "epoch");
   c.confirm_to = to_lsn(row["confirm_to"]);
   c.epochs_json = get<std::string>(row, "epochs");
+  c.wal_store = get<bool>(row, "wal_store");
   return c;
 }
 

@@ -32,6 +32,7 @@ struct Checkpoint {
   Mark mark;        // seq is the stream's last sequence at binding while ordinal is 0
   Lsn confirm_to;   // the highest LSN that may have been confirmed
   std::string epochs_json;
+  bool wal_store = false;  // emit may write logical messages
 };
 
 }  // namespace postrider

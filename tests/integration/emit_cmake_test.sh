@@ -34,7 +34,7 @@ equal "SQL files installed" "$(ls "$prefix/share/postrider/migrations/service" |
 
 # A copy, so that nothing of our tree can be found by a relative path.
 cp -r "$source_folder/examples/emit-cmake" "$folder/project"
-cmake -S "$folder/project" -B "$folder/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_COMPILER="$compiler" \
+cmake -G Ninja -S "$folder/project" -B "$folder/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_COMPILER="$compiler" \
   -DCMAKE_CXX_FLAGS="$flags" >"$folder/project.log"
 cmake --build "$folder/build" >>"$folder/project.log" || { cat "$folder/project.log"; fail "the project does not build"; }
 

@@ -1,0 +1,312 @@
+// The program as an operator meets it: exit codes, health, metrics, status, tail, draining.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "dev/ports.h"
+#include "tests/support/world.h"
+
+namespace postrider::test {
+namespace {
+
+using Json = nlohmann::json;
+constexpr std::chrono::milliseconds kPatience{30'000};
+
+struct HttpAnswer {
+  int status = 0;
+  std::string body;
+};
+
+HttpAnswer get(std::uint16_t port, const std::string& path) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  std::string answer;
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+    const auto request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    (void)::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
+    char chunk[4096];
+    for (ssize_t n = 0; (n = ::recv(fd, chunk, sizeof chunk, 0)) > 0;)
+      answer.append(chunk, static_cast<std::size_t>(n));
+  }
+  ::close(fd);
+  if (answer.size() < 12) return {};
+  const auto body = answer.find("\r\n\r\n");
+  return {std::stoi(answer.substr(9, 3)), answer.substr(body + 4)};
+}
+
+class Daemon : public World {
+ protected:
+  Settings with_http() {
+    auto settings = quick();
+    settings["http.listen"] = "\"127.0.0.1:" + std::to_string(port_) + "\"";
+    settings["relay.stall_after"] = "\"5s\"";
+    return settings;
+  }
+  bool ready() { return get(port_, "/readyz").status == 200; }
+  double metric(const std::string& name) {
+    std::istringstream lines(get(port_, "/metrics").body);
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with(name + "{") || line.starts_with(name + " "))
+        return std::stod(line.substr(line.rfind(' ') + 1));
+    ADD_FAILURE() << "no metric " << name;
+    return -1;
+  }
+  void emit(int events) {
+    app_sql(
+        "SELECT count(outbox.emit('e.'||g, to_jsonb(g), key => 'k'||g)) FROM "
+        "generate_series(1, " +
+        std::to_string(events) + ") g");
+  }
+  std::string config() { return write_config(quick(), "command").string(); }
+
+  std::uint16_t port_ = dev::free_port();
+};
+
+TEST_F(Daemon, IsAliveAndNotReadyWhileTheBrokerIsDownAndReadyAgainAfterwards) {
+  const auto relay = start_relay(with_http());
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  ASSERT_TRUE(nats_.stop());
+  EXPECT_TRUE(dev::wait_until([&] { return !ready(); }, kPatience));
+  EXPECT_EQ(get(port_, "/livez").status, 200);
+  EXPECT_NE(get(port_, "/readyz").body.find("broker_unavailable"), std::string::npos);
+  nats_.start();
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+}
+
+TEST_F(Daemon, StandbyIsReady) {
+  const auto owner = start_relay(quick(), {}, "owner");
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return owner->log().find("session 1 starts") != std::string::npos; }, kPatience));
+  const auto standby = start_relay(with_http());
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return standby->log().find("standing by") != std::string::npos; }, kPatience));
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience));
+  EXPECT_EQ(get(port_, "/readyz").body, "standby\n");
+}
+
+TEST_F(Daemon, CountsInItsMetrics) {
+  const auto relay = start_relay(with_http());
+  emit(250);
+  ASSERT_TRUE(wait_for_seq(250));
+  EXPECT_TRUE(dev::wait_until([&] { return metric("postrider_events_total") == 250; }, kPatience));
+  EXPECT_EQ(metric("postrider_transactions_total"), 1);
+  EXPECT_EQ(metric("postrider_ordinal"), 250);
+  EXPECT_EQ(metric("postrider_ready"), 1);
+  EXPECT_EQ(metric("postrider_sessions_total"), 1);
+  EXPECT_TRUE(
+      dev::wait_until([&] { return metric("postrider_confirmations_total") > 0; }, kPatience));
+  EXPECT_EQ(get(port_, "/elsewhere").status, 404);
+}
+
+TEST_F(Daemon, DrainsWhenAskedToStopAndTheNextGoesOn) {
+  catch_up();
+  Workload workload(writers());
+  for (int round = 0; round < 3; ++round) {
+    const auto relay = start_relay();
+    const auto before = last_seq();
+    ASSERT_TRUE(wait_for_seq(before + 200)) << relay->log();
+    relay->terminate();
+    EXPECT_EQ(relay->wait(kPatience), 0) << relay->log();
+    EXPECT_NE(relay->log().find("draining"), std::string::npos);
+  }
+  workload.stop();
+  catch_up();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(Daemon, StopsWhenAskedWhileTheBrokerIsDown) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  emit(10);
+  relay->terminate();
+  EXPECT_EQ(relay->wait(kPatience), 0) << relay->log();
+  nats_.start();
+  catch_up();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(Daemon, UntilCaughtUpPublishesWhatWasCommittedBeforeItsStart) {
+  emit(3000);
+  catch_up();
+  EXPECT_EQ(last_seq(), 3000U);
+  catch_up();  // and nothing twice
+  EXPECT_EQ(last_seq(), 3000U);
+}
+
+TEST_F(Daemon, StatusTellsHowFarItHasCome) {
+  EXPECT_EQ(postrider({"status", "--config", config()}), 1) << "nobody carries this source";
+  EXPECT_NE(output().find("no relay owns the source"), std::string::npos) << output();
+  const auto relay = start_relay();
+  emit(100);
+  ASSERT_TRUE(wait_for_seq(100));
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        postrider({"status", "--json", "--config", config()});
+        return Json::parse(output())["durable"].is_object();
+      },
+      kPatience));
+  EXPECT_EQ(postrider({"status", "--json", "--config", config()}), 0) << output();
+  const auto status = Json::parse(output());
+  EXPECT_EQ(status["published"]["ordinal"], 100);
+  EXPECT_EQ(status["durable"]["ordinal"], 100);
+  EXPECT_EQ(status["lag"]["events_not_durable"], 0);
+  EXPECT_EQ(status["stream"]["messages"], 100);
+  EXPECT_EQ(status["slot_holder"]["application"], "postrider_shop");
+  EXPECT_EQ(status["epoch"], 1);
+  EXPECT_TRUE(status["problems"].empty());
+  ASSERT_TRUE(nats_.stop());
+  EXPECT_EQ(postrider({"status", "--config", config()}), 1);
+  EXPECT_NE(output().find("NATS: "), std::string::npos) << output();
+}
+
+TEST_F(Daemon, TailShowsEventsFromTheStartOrFromAPosition) {
+  emit(20);
+  catch_up();
+  ASSERT_EQ(postrider({"tail", "--from", "start", "--until-end", "--json", "--config", config()}),
+            0);
+  std::vector<Json> lines;
+  std::istringstream text(output());
+  for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
+  ASSERT_EQ(lines.size(), 20U);
+  EXPECT_EQ(lines[4]["subject"], "shop.e.5");
+  EXPECT_EQ(lines[4]["payload"], "5");
+  EXPECT_EQ(lines[4]["headers"]["Postrider-Key"], "k5");
+  std::istringstream header(lines[15]["headers"]["Postrider-Position"].get<std::string>());
+  std::string version;
+  std::string ordinal;
+  std::string position;
+  header >> version >> ordinal >> position;
+  ASSERT_EQ(postrider({"tail", "--from", position, "--until-end", "--config", config()}), 0);
+  const auto from = output();
+  EXPECT_EQ(std::count(from.begin(), from.end(), '\n'), 5) << from;
+  EXPECT_TRUE(from.starts_with("16  shop.e.16  " + position)) << from;
+  EXPECT_EQ(postrider({"tail", "--from", "nonsense", "--config", config()}), 78);
+}
+
+TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
+  const auto path = folder_ / "bad.toml";
+  const auto expect_refusal = [&](const std::string& text, const std::string& what) {
+    std::ofstream(path, std::ios::trunc) << text;
+    EXPECT_EQ(postrider({"check", "--config", path.string()}), 78) << text;
+    EXPECT_NE(output().find(what), std::string::npos) << output();
+  };
+  expect_refusal("[source]\nname = \"shop\"\n[relay]\nwindow_mesages = 5\n",
+                 "bad.toml:4: unknown key \"relay.window_mesages\"");
+  EXPECT_NE(output().find("did you mean \"relay.window_messages\""), std::string::npos) << output();
+  expect_refusal("[source]\nname = \"Shop!\"\n", "source.name");
+  expect_refusal("[source]\nname = \"shop\"\n[relay]\nack_timeout = \"10\"\n", "is not a duration");
+  expect_refusal("[source]\nname = \"shop\"\n[relay]\nwindow_messages = 100000\n", "out of range");
+  expect_refusal(
+      "[source]\nname = \"shop\"\n[nats]\nuser = \"a\"\ncreds = \"" + path.string() + "\"\n", "");
+  expect_refusal("[source\n", "bad.toml:1");
+  expect_refusal("", "source.name is not set");
+  EXPECT_EQ(postrider({"relay", "--config", "/nonexistent"}), 78);
+  EXPECT_EQ(postrider({"relay", "--no-such-flag"}), 64);
+  EXPECT_EQ(postrider({"frobnicate"}), 64);
+  EXPECT_EQ(postrider({"--version"}), 0);
+}
+
+TEST_F(Daemon, CheckNamesWhatIsWrongAndTheRemedy) {
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
+  sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"postrider_shop\", other)'");
+  sql("SET synchronous_commit = local; SELECT pg_reload_conf()");
+  sql("SET synchronous_commit = local; UPDATE outbox.settings SET max_payload_bytes = 5000000");
+  sql("SET synchronous_commit = local; GRANT EXECUTE ON FUNCTION "
+      "pg_logical_emit_message(boolean,text,bytea) TO PUBLIC");
+  EXPECT_EQ(postrider({"check", "--config", config()}), 1);
+  for (const char* what :
+       {"FAIL synchronous_standby_names", "FAIL max_payload", "FAIL pg_logical_emit_message", "->"})
+    EXPECT_NE(output().find(what), std::string::npos) << what << "\n" << output();
+}
+
+TEST_F(Daemon, WalStoreOpensClosesAndOpensAgain) {
+  const std::string emit_wal = "SELECT outbox.emit('w', '1', store => 'wal')";
+  EXPECT_THROW(app_sql(emit_wal), std::runtime_error) << "no relay carries it yet";
+  catch_up();
+  app_sql(emit_wal);
+  auto without = quick();
+  without["relay.wal_store"] = "false";
+  {
+    // Refused while writers may still use it: their events would be lost.
+    const auto relay = start_relay(without);
+    EXPECT_EQ(relay->wait(kPatience), 78) << relay->log();
+    EXPECT_NE(relay->log().find("disable_wal_store"), std::string::npos) << relay->log();
+  }
+  dev::execute(conninfo("owner"), {"SELECT outbox.disable_wal_store('shop')"});
+  EXPECT_THROW(app_sql(emit_wal), std::runtime_error);
+  catch_up();  // with the setting still on: opens it again
+  app_sql(emit_wal);
+  catch_up();
+  dev::execute(conninfo("owner"), {"SELECT outbox.disable_wal_store('shop')"});
+  catch_up(without);
+  EXPECT_THROW(app_sql(emit_wal), std::runtime_error);
+  emit(1);
+  catch_up(without);
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+  EXPECT_EQ(found.expected, 3U);
+}
+
+TEST_F(Daemon, ASecretThatOthersMayReadIsRefused) {
+  const auto path = folder_ / "password";
+  std::ofstream(path) << "secret\n";
+  auto settings = quick();
+  settings["nats.user"] = "\"relay\"";
+  settings["nats.password_file"] = "\"" + path.string() + "\"";
+  const auto file = write_config(settings, "secret");
+  EXPECT_EQ(postrider({"check", "--config", file.string()}), 78);
+  EXPECT_NE(output().find("chmod 600"), std::string::npos) << output();
+}
+
+// `postrider dev` as its user meets it.
+TEST(Dev, UpDownAndUpAgainKeepDataAndPorts) {
+  const std::string folder = "/tmp/postrider-dev-test." + std::to_string(::getpid());
+  const auto log = folder + ".out";
+  const auto postrider = [&](const std::vector<std::string>& arguments) {
+    dev::Program program;
+    program.command = {postrider_program()};
+    program.command.insert(program.command.end(), arguments.begin(), arguments.end());
+    program.log = log;
+    return dev::run(program);
+  };
+  const auto text = [](const std::string& path) {
+    std::ifstream file(path);
+    return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  };
+  EXPECT_EQ(postrider({"dev", "up", "--dir", folder}), 0) << text(log);
+  const auto environment = text(folder + "/dev.env");
+  for (const char* name :
+       {"PGHOST=", "PGPORT=", "PGUSER=", "PGDATABASE=", "NATS_URL=", "POSTRIDER_STREAM="})
+    EXPECT_NE(environment.find(name), std::string::npos) << name;
+  const auto config = folder + "/postrider.toml";
+  EXPECT_EQ(postrider({"migrate", "up", "--config", config}), 0) << text(log);
+  EXPECT_EQ(postrider({"dev", "up", "--dir", folder}), 0) << "up is idempotent";
+  EXPECT_EQ(postrider({"dev", "status", "--dir", folder}), 0);
+  EXPECT_EQ(postrider({"dev", "down", "--dir", folder}), 0) << text(log);
+  EXPECT_EQ(postrider({"dev", "status", "--dir", folder}), 1);
+  EXPECT_EQ(postrider({"dev", "up", "--dir", folder}), 0) << text(log);
+  EXPECT_EQ(text(folder + "/dev.env"), environment);
+  EXPECT_EQ(postrider({"migrate", "status", "--config", config}), 0) << text(log);
+  EXPECT_EQ(postrider({"relay", "--until-caught-up", "--config", config}), 0) << text(log);
+  EXPECT_EQ(postrider({"dev", "down", "--delete", "--dir", folder}), 0) << text(log);
+  EXPECT_FALSE(std::filesystem::exists(folder + "/postgres"));
+  std::filesystem::remove_all(folder);
+  std::filesystem::remove(log);
+}
+
+}  // namespace
+}  // namespace postrider::test
