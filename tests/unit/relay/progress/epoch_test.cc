@@ -1,0 +1,74 @@
+#include "relay/progress/epoch.h"
+
+#include <gtest/gtest.h>
+
+namespace postrider {
+namespace {
+
+EpochSettings settings(bool message_id) {
+  return {kEncoderVersion, "shop", message_id, false};
+}
+
+Epochs three() {
+  Epochs epochs;
+  epochs.open(1, Lsn{0x999}, settings(true));
+  epochs.open(1, Lsn{0x200}, settings(false));
+  epochs.open(2, Lsn{0x300}, settings(false));
+  return epochs;
+}
+
+TEST(Epochs, TheFirstCoversEverything) {
+  EXPECT_EQ(three().at(Lsn{0x1}).number, 1U);
+  EXPECT_EQ(three().at(Lsn{0x1ff}).number, 1U);
+}
+
+TEST(Epochs, ACommitBelongsToTheNewestThatBeginsAtOrBeforeIt) {
+  EXPECT_EQ(three().at(Lsn{0x200}).number, 2U);
+  EXPECT_EQ(three().at(Lsn{0x2ff}).number, 2U);
+  EXPECT_EQ(three().at(Lsn{0x300}).number, 3U);
+  EXPECT_EQ(three().at(Lsn{0x9000}).number, 3U);
+}
+
+TEST(Epochs, OpenForOtherSettingsOrAnotherTimeline) {
+  const auto epochs = three();
+  EXPECT_FALSE(epochs.needs_new(settings(false), 2));
+  EXPECT_TRUE(epochs.needs_new(settings(true), 2));
+  EXPECT_TRUE(epochs.needs_new(settings(false), 3));
+  EXPECT_TRUE(Epochs().needs_new(settings(false), 1));
+}
+
+TEST(Epochs, SurviveTheCheckpointRow) {
+  const auto read = Epochs::from_json(three().to_json());
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->newest(), three().newest());
+  EXPECT_EQ(read->at(Lsn{0x250}), three().at(Lsn{0x250}));
+}
+
+TEST(Epochs, AreForgottenOnceTheNextIsDurable) {
+  auto epochs = three();
+  epochs.forget_before(Lsn{0x250});
+  EXPECT_EQ(epochs.at(Lsn{0x250}).number, 2U);
+  epochs.forget_before(Lsn{0x10000});
+  EXPECT_EQ(epochs.newest().number, 3U) << "the newest stays";
+}
+
+TEST(Epochs, OfAnUnknownEncoderAreRefusedByName) {
+  auto text = three().to_json();
+  const std::string ours = "\"encoder\":" + std::to_string(kEncoderVersion);
+  text.replace(text.find(ours), ours.size(), "\"encoder\":77");
+  const auto read = Epochs::from_json(text);
+  ASSERT_FALSE(read.has_value());
+  EXPECT_EQ(read.error().kind, ErrorKind::kEncoderMissing);
+  EXPECT_NE(read.error().context.find("77"), std::string::npos);
+}
+
+TEST(Epochs, RefuseTextThatIsNotTheirs) {
+  for (const char* text : {"", "{}", "[1]", "[{}]", "[{\"epoch\":1}]", "nonsense"}) {
+    const auto read = Epochs::from_json(text);
+    ASSERT_FALSE(read.has_value()) << text;
+    EXPECT_EQ(read.error().kind, ErrorKind::kProtocol) << text;
+  }
+}
+
+}  // namespace
+}  // namespace postrider

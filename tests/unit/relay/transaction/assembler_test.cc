@@ -1,0 +1,136 @@
+#include "relay/transaction/assembler.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "tests/unit/relay/wire/pgoutput_bytes.h"
+
+namespace postrider {
+namespace {
+
+using namespace postrider::test;
+
+constexpr std::uint32_t kEvents = 9;
+constexpr std::uint32_t kOther = 10;
+const std::string kNull = "\x01";
+
+class AssemblerTest : public ::testing::Test {
+ protected:
+  AssemblerTest() {
+    epochs_.open(1, Lsn{0}, {kEncoderVersion, "shop", true, true});
+    epochs_.open(1, Lsn{0x500}, {kEncoderVersion, "shop", true, false});
+    must(relation_bytes(kEvents, "outbox", "events",
+                        {"id", "xid", "created_at", "subject", "key", "type", "content_type",
+                         "headers", "payload", "payload_bytes"}));
+    must(relation_bytes(kOther, "public", "orders", {"id"}));
+  }
+
+  Result<Step> feed(const MessageBytes& bytes) {
+    texts_.push_back(bytes.text());
+    auto message = wire::decode_pgoutput(MessageBytes::of(texts_.back()));
+    EXPECT_TRUE(message.has_value());
+    return assembler_.feed(*message);
+  }
+  Step must(const MessageBytes& bytes) {
+    auto step = feed(bytes);
+    EXPECT_TRUE(step.has_value()) << (step ? "" : step.error().context);
+    return step ? *step : Step{};
+  }
+  static MessageBytes event(const std::string& id) {
+    return insert_bytes(
+        kEvents, {id, "1", "now", "a.b", kNull, kNull, "application/json", kNull, "{}", kNull});
+  }
+
+  Epochs epochs_;
+  TimelineHistory history_{1};
+  Assembler assembler_{history_, epochs_};
+  std::deque<std::string> texts_;
+};
+
+TEST_F(AssemblerTest, MarksTheLastEventOfATransactionAndOnlyThat) {
+  EXPECT_TRUE(must(begin_bytes(0x100, 7)).begin);
+  EXPECT_FALSE(must(event("one")).event) << "held until it is known whether another follows";
+  const auto first = must(event("two"));
+  ASSERT_TRUE(first.event);
+  EXPECT_EQ(first.event->event->id, "one");
+  EXPECT_FALSE(first.event->last);
+  const auto end = must(commit_bytes(0x100, 0x120));
+  ASSERT_TRUE(end.event && end.end);
+  EXPECT_EQ(end.event->event->id, "two");
+  EXPECT_TRUE(end.event->last);
+  EXPECT_EQ(end.end->end_lsn, Lsn{0x120});
+}
+
+TEST_F(AssemblerTest, AnIndexCountsAllDecodedChanges) {
+  must(begin_bytes(0x100, 7));
+  must(insert_bytes(kOther, {"1"}));
+  must(event("one"));
+  must(message_bytes(true, "somebody else's", "x"));
+  const auto first = must(message_bytes(true, "postrider", outbox_content("w", "p")));
+  EXPECT_EQ(first.event->position.index, 1U);
+  const auto second = must(commit_bytes(0x100, 0x120));
+  EXPECT_EQ(second.event->position.index, 3U);
+  EXPECT_EQ(second.event->position.commit_lsn, Lsn{0x100});
+  EXPECT_EQ(assembler_.ignored_changes(), 1U);
+}
+
+TEST_F(AssemblerTest, AnEmptyTransactionEndsWithoutAnEvent) {
+  must(begin_bytes(0x100, 7));
+  const auto end = must(commit_bytes(0x100, 0x120));
+  EXPECT_FALSE(end.event);
+  EXPECT_TRUE(end.end);
+}
+
+TEST_F(AssemblerTest, AMessageOutsideATransactionIsNeverCarried) {
+  const auto step = must(message_bytes(false, "postrider", outbox_content("w", "p")));
+  EXPECT_FALSE(step.event);
+  must(begin_bytes(0x100, 7));
+  EXPECT_FALSE(must(message_bytes(false, "postrider", outbox_content("w", "p"))).event);
+  EXPECT_FALSE(must(commit_bytes(0x100, 0x120)).event);
+}
+
+TEST_F(AssemblerTest, TheEpochOfTheCommitDecidesWhetherMessagesAreCarried) {
+  must(begin_bytes(0x500, 7));
+  must(message_bytes(true, "postrider", outbox_content("w", "p")));
+  must(event("one"));
+  const auto end = must(commit_bytes(0x500, 0x520));
+  ASSERT_TRUE(end.event);
+  EXPECT_EQ(end.event->event->id, "one");
+  EXPECT_EQ(end.event->position.index, 0U) << "nor are they counted";
+  EXPECT_EQ(end.event->epoch->number, 2U);
+}
+
+TEST_F(AssemblerTest, RefusesWhatTheProtocolForbids) {
+  EXPECT_EQ(feed(event("x")).error().kind, ErrorKind::kProtocol);
+  EXPECT_EQ(feed(commit_bytes(1, 2)).error().kind, ErrorKind::kProtocol);
+  must(begin_bytes(0x100, 7));
+  EXPECT_EQ(feed(begin_bytes(0x200, 8)).error().kind, ErrorKind::kProtocol);
+  EXPECT_EQ(feed(insert_bytes(77, {"x"})).error().kind, ErrorKind::kProtocol);
+  EXPECT_EQ(feed(commit_bytes(0x101, 0x120)).error().kind, ErrorKind::kProtocol);
+}
+
+TEST_F(AssemblerTest, RefusesRowsThatEmitNeverWrites) {
+  must(begin_bytes(0x100, 7));
+  const auto both =
+      insert_bytes(kEvents, {"id", "1", "now", "a", kNull, kNull, "x", kNull, "{}", "\\x00"});
+  EXPECT_EQ(feed(both).error().kind, ErrorKind::kMalformedEvent);
+  const auto neither =
+      insert_bytes(kEvents, {"id", "1", "now", "a", kNull, kNull, "x", kNull, kNull, kNull});
+  EXPECT_EQ(feed(neither).error().kind, ErrorKind::kMalformedEvent);
+  const auto no_subject =
+      insert_bytes(kEvents, {"id", "1", "now", kNull, kNull, kNull, "x", kNull, "{}", kNull});
+  EXPECT_EQ(feed(no_subject).error().kind, ErrorKind::kMalformedEvent);
+  EXPECT_EQ(feed(insert_bytes(kEvents, {"id"})).error().kind, ErrorKind::kMalformedEvent);
+}
+
+TEST_F(AssemblerTest, BytesAreDecodedFromHex) {
+  must(begin_bytes(0x100, 7));
+  must(insert_bytes(kEvents, {"id", "1", "now", "a", "k", "t", "x", kNull, kNull, "\\x00ff10"}));
+  const auto end = must(commit_bytes(0x100, 0x120));
+  EXPECT_EQ(end.event->event->payload, std::string("\x00\xff\x10", 3));
+  EXPECT_EQ(end.event->event->key, "k");
+}
+
+}  // namespace
+}  // namespace postrider
