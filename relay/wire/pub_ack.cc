@@ -56,8 +56,8 @@ PubAck parse_pub_ack(std::string_view json) {
     if (!parsed.is_object()) return ack;
     if (const auto error = parsed.find("error"); error != parsed.end() && error->is_object())
       return parse_error(*error);
-    if (const auto seq = parsed.find("seq"); seq != parsed.end() && seq->is_number_unsigned())
-      ack.seq = seq->get<std::uint64_t>();
+    if (const auto found = parsed.find("seq"); found != parsed.end() && found->is_number_unsigned())
+      ack.seq = found->get<std::uint64_t>();
     const auto duplicate = parsed.find("duplicate");
     if (duplicate != parsed.end() && *duplicate != false) ack.outcome = PubAck::Outcome::kDuplicate;
   }
