@@ -312,6 +312,9 @@ void Session::report() {
     status.bytes_total += std::exchange(bytes_, 0);
     status.transactions_total += std::exchange(transactions_, 0);
     status.confirmations_total += std::exchange(confirmations_, 0);
+    status.recognised_total += resume_.dropped() - std::exchange(recognised_, resume_.dropped());
+    status.ignored_changes_total +=
+        assembler_.ignored_changes() - std::exchange(ignored_, assembler_.ignored_changes());
     status.last_commit_time_us = published_.fingerprint.commit_time_us;
   });
 }

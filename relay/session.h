@@ -104,6 +104,8 @@ class Session {
   std::uint64_t bytes_ = 0;
   std::uint64_t transactions_ = 0;
   std::uint64_t confirmations_ = 0;
+  std::uint64_t recognised_ = 0;  // of what was reported
+  std::uint64_t ignored_ = 0;
 };
 
 }  // namespace postrider

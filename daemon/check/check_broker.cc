@@ -1,5 +1,7 @@
 #include "daemon/check/check_broker.h"
 
+#include <poll.h>
+
 #include <string>
 
 #include "relay/session_start.h"
@@ -28,6 +30,31 @@ void check_stream(const RelayOptions& options, JetStreamClient& client,
                          std::to_string(stream->last_seq) + ", replicas " +
                          std::to_string(stream->replicas),
                      ""});
+}
+
+// Whether we may publish on the source's subjects. The message names a stream that cannot be the
+// right one, so JetStream refuses it in any case; where the right is missing, the server says so
+// instead of answering.
+void check_publish(const RelayOptions& options, JetStreamClient& client,
+                   std::vector<CheckLine>& lines) {
+  constexpr int kTimeoutMs = 2000;
+  const std::string subject = options.source.name + ".postrider.check";
+  Message probe;
+  probe.subject = subject;
+  client.publish(probe, options.stream.name + "-no-such-stream", 0);
+  pollfd entry{client.answers_fd(), POLLIN, 0};
+  ::poll(&entry, 1, kTimeoutMs);
+  std::vector<wire::PubAck> answers;
+  try {
+    client.take_answers(answers);
+  } catch (const Failure& failure) {
+    lines.push_back({CheckLevel::kFail, "NATS permissions", failure.error().context,
+                     "allow the relay's user to publish on " + stream_subjects(options) +
+                         " (docs/operating.md, \"NATS permissions\")",
+                     true});
+    return;
+  }
+  lines.push_back({CheckLevel::kOk, "NATS permissions", "may publish on " + subject, ""});
 }
 
 void check_payload(const OutboxLimits& limits, JetStreamClient& client,
@@ -77,6 +104,7 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     const auto client = connect_broker(options);
     lines.push_back({CheckLevel::kOk, "NATS", "connected to server " + client->server_id(), ""});
     check_stream(options, *client, lines);
+    check_publish(options, *client, lines);
     check_payload(limits, *client, lines);
     check_false_duplicates(options, lines);
   } catch (const Failure& failure) {

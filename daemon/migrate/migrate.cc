@@ -26,6 +26,7 @@ class Migrator {
  public:
   explicit Migrator(const std::string& conninfo)
       : connection_(with_defaults(conninfo, liveness_defaults())) {
+    sql::forbid_reconnecting(connection_);
     pqxx::nontransaction tx(connection_);
     tx.exec("SET client_min_messages = warning; SET lock_timeout = '30s'");
     tx.exec("SELECT pg_advisory_lock(" + std::to_string(kMigrateLock) + ", 0)");

@@ -89,6 +89,7 @@ void require_unfenced(const pqxx::result& answer) {
 Source::Source(const std::string& conninfo, const std::string& application_name) {
   try {
     connection_ = std::make_unique<pqxx::connection>(with_defaults(conninfo, liveness_defaults()));
+    sql::forbid_reconnecting(*connection_);
     pqxx::nontransaction tx(*connection_);
     tx.exec(kSessionSettings);
     tx.exec("SET application_name = " + tx.quote(application_name));

@@ -1,5 +1,5 @@
-// libpqxx 6.4 (Debian 12) and 7.10 (Debian 13) differ in how a statement takes parameters; nothing
-// else of ours needs to know. Include this instead of <pqxx/...>.
+// What libpqxx 6.4 (Debian 12) and 7.10 (Debian 13) do differently, so that nothing else of ours
+// needs to know. Include this instead of <pqxx/...>.
 #pragma once
 
 #include <pqxx/pqxx>
@@ -18,6 +18,17 @@ pqxx::result exec(pqxx::transaction_base& tx, const std::string& statement, Args
     return tx.exec(statement);
   else
     return tx.exec_params(statement, std::forward<Args>(args)...);
+#endif
+}
+
+// libpqxx 6 connects again by itself when a connection broke: an advisory lock, and every setting of
+// the session, would be gone without anybody noticing. libpqxx 7 never does.
+inline void forbid_reconnecting([[maybe_unused]] pqxx::connection& connection) {
+#if PQXX_VERSION_MAJOR < 7
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  connection.inhibit_reactivation(true);
+#pragma GCC diagnostic pop
 #endif
 }
 

@@ -13,13 +13,14 @@ constexpr std::chrono::milliseconds kPatience{30'000};
 Settings soon() {
   auto settings = World::quick();
   settings["relay.takeover_after"] = "\"1s\"";
+  settings["stream.duplicate_window"] = "\"100ms\"";  // the fence must hold without that net
   return settings;
 }
 
 class Takeover : public World {};
 
 TEST_F(Takeover, TwoRelaysAtOnceCarryEachEventOnce) {
-  catch_up();
+  catch_up(soon());
   Workload workload(writers());
   auto owner = start_relay(soon(), {}, "first");
   ASSERT_TRUE(dev::wait_until([&] { return owner->log().find("session") != std::string::npos; },
@@ -37,7 +38,7 @@ TEST_F(Takeover, TwoRelaysAtOnceCarryEachEventOnce) {
   }
   owner->kill();
   workload.stop();
-  catch_up();
+  catch_up(soon());
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
   EXPECT_GT(found.expected, 2000U);
@@ -48,7 +49,7 @@ TEST_F(Takeover, TwoRelaysAtOnceCarryEachEventOnce) {
 class PausedRelay : public World {
  protected:
   void pause_and_take_over(const Settings& next_settings) {
-    catch_up();
+    catch_up(soon());
     // More than one window in one transaction, so that the window is full when it stops.
     app_sql(
         "SELECT count(outbox.emit('big.'||g, jsonb_build_object('g', g))) FROM "

@@ -147,6 +147,18 @@ TEST_F(Daemon, UntilCaughtUpPublishesWhatWasCommittedBeforeItsStart) {
   EXPECT_EQ(last_seq(), 3000U);
 }
 
+TEST_F(Daemon, MakesItsStreamWithTheSettingsThatThePromisesNeed) {
+  catch_up();
+  const auto config = nats_client().api("STREAM.INFO.SHOP")["config"];
+  EXPECT_EQ(config["storage"], "file");
+  EXPECT_EQ(config["retention"], "limits");
+  EXPECT_EQ(config["discard"], "new");
+  EXPECT_EQ(config["deny_delete"], true);
+  EXPECT_EQ(config["deny_purge"], true);
+  EXPECT_EQ(config["duplicate_window"], 5'000'000'000);
+  EXPECT_EQ(config["subjects"], Json({"shop.>"}));
+}
+
 TEST_F(Daemon, StatusTellsHowFarItHasCome) {
   EXPECT_EQ(postrider({"status", "--config", config()}), 1) << "nobody carries this source";
   EXPECT_NE(output().find("no relay owns the source"), std::string::npos) << output();

@@ -159,6 +159,7 @@ expect 1 "permission denied" app -c "SELECT outbox.relay_open('shop')"
 
 say "what the broker's permissions refuse, and the relay says so"
 app -c "SELECT outbox.emit('order.4.placed', '{}')" >/dev/null
+expect 1 "FAIL NATS permissions" as_reader "$postrider" check --config "$folder/postrider.toml"
 expect 35 "no_permission" as_reader "$postrider" relay --until-caught-up --config "$folder/postrider.toml"
 expect 0 "stopped after 1 events" "$postrider" relay --until-caught-up --config "$folder/postrider.toml"
 
