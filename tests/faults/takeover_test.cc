@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "tests/support/tcp_proxy.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
@@ -102,6 +103,72 @@ TEST_F(PausedRelay, WokenAfterAChangeThatAltersBytesEncodesNothingTwoWays) {
     seen.insert(first_epoch);
   }
   EXPECT_EQ(seen.size(), 2U) << "both epochs must have carried events";
+}
+
+// A full window of the old owner is still on its way when the new one has published: the worst that
+// a paused relay or a late network can do.
+class LateWindow : public World {
+ protected:
+  LateWindow() : proxy_(nats_.options().port) {}
+
+  // The old owner's window is held back in the network, and the old owner paused.
+  std::unique_ptr<RelayProcess> hold_a_window() {
+    auto late = soon();
+    late["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy_.port()) + "\"";
+    catch_up(soon());
+    auto old = start_relay(late, {}, "old");
+    app_sql("SELECT outbox.emit('first', '1')");
+    EXPECT_TRUE(wait_for_seq(1)) << old->log();
+    const auto held = proxy_.held_bytes();
+    proxy_.hold_requests(true);
+    app_sql(
+        "SELECT count(outbox.emit('big.'||g, jsonb_build_object('g', g))) FROM "
+        "generate_series(1, 6000) g");
+    // A window is 4096 messages of more than 300 bytes each.
+    EXPECT_TRUE(
+        dev::wait_until([&] { return proxy_.held_bytes() > held + 4096UL * 300; }, kPatience));
+    old->pause();
+    EXPECT_EQ(last_seq(), 1U);
+    return old;
+  }
+  void finish(RelayProcess& old, RelayProcess& successor) {
+    old.resume();
+    EXPECT_TRUE(dev::wait_until(
+        [&] { return !old.running() || old.log().find("standing by") != std::string::npos; },
+        kPatience))
+        << old.log() << old.threads();
+    EXPECT_TRUE(wait_for_seq(6001));
+    old.kill();
+    successor.kill();
+    catch_up(soon());
+    const auto found = verdict();
+    EXPECT_TRUE(found.good()) << found;
+    EXPECT_EQ(found.expected, 6001U);
+  }
+
+  TcpProxy proxy_;
+};
+
+TEST_F(LateWindow, ArrivingBehindTheNewOwnersMessagesDoublesNothing) {
+  const auto old = hold_a_window();
+  const auto successor = start_relay(soon(), {}, "successor");
+  ASSERT_TRUE(wait_for_seq(6001)) << successor->log();
+  proxy_.hold_requests(false);
+  ASSERT_NO_FATAL_FAILURE(finish(*old, *successor));
+}
+
+// The expected sequence of one of the late messages is the stream's last one: it is accepted, and
+// all behind it. They are the same bytes at the same places, or this fails.
+TEST_F(LateWindow, AcceptedBehindHalfOfTheNewOwnersMessagesIsTheSameBytes) {
+  const auto old = hold_a_window();
+  const auto successor = start_relay(soon(), "publish.before_send=stop@1000", "successor");
+  ASSERT_TRUE(dev::wait_until([&] { return successor->stopped(); }, kPatience)) << successor->log();
+  const auto before = last_seq();
+  proxy_.hold_requests(false);
+  ASSERT_TRUE(wait_for_seq(before + 1000))
+      << "nothing of the late window was accepted: this shows nothing";
+  successor->resume();
+  ASSERT_NO_FATAL_FAILURE(finish(*old, *successor));
 }
 
 }  // namespace

@@ -83,6 +83,41 @@ TEST_F(Daemon, IsAliveAndNotReadyWhileTheBrokerIsDownAndReadyAgainAfterwards) {
   EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
 }
 
+TEST_F(Daemon, IsNotReadyWhileTheStreamIsFull) {
+  auto settings = with_http();
+  settings["stream.max_bytes"] = "100000";
+  const auto relay = start_relay(settings);
+  emit(2000);
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return get(port_, "/readyz").body.find("broker_refuses") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  EXPECT_EQ(get(port_, "/readyz").status, 503);
+  EXPECT_EQ(get(port_, "/livez").status, 200);
+  auto client = nats_client();
+  auto stream = client.api("STREAM.INFO.SHOP")["config"];
+  stream["max_bytes"] = -1;
+  client.api("STREAM.UPDATE.SHOP", stream);
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  EXPECT_TRUE(wait_for_seq(2000));
+}
+
+TEST_F(Daemon, LogsJsonThatIsJson) {
+  auto settings = quick();
+  settings["log.format"] = "\"json\"";
+  const auto relay = start_relay(settings, {}, "json", {"--until-caught-up"});
+  ASSERT_EQ(relay->wait(kPatience), 0);
+  std::istringstream lines(relay->log());
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const auto json = Json::parse(line, nullptr, false);
+    ASSERT_TRUE(json.is_object()) << line;
+    EXPECT_TRUE(json.contains("level") && json.contains("time") && json.contains("message"))
+        << line;
+  }
+  EXPECT_GT(count, 2);
+}
+
 TEST_F(Daemon, StandbyIsReady) {
   const auto owner = start_relay(quick(), {}, "owner");
   ASSERT_TRUE(dev::wait_until(

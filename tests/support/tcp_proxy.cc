@@ -6,8 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace postrider::test {
@@ -16,6 +17,7 @@ namespace {
 struct Pair {
   int client = -1;
   int server = -1;
+  std::string held;  // of the client's, not yet forwarded
 };
 
 sockaddr_in loopback(std::uint16_t port) {
@@ -32,23 +34,21 @@ void close_with_reset(int fd) {
   ::close(fd);
 }
 
-// Moves what is there; false when the connection ended.
-bool forward(int from, int to, bool drop, std::atomic<std::uint64_t>& dropped) {
-  std::array<char, 65536> chunk{};
-  const auto n = ::recv(from, chunk.data(), chunk.size(), 0);
-  if (n <= 0) return false;
-  if (drop) {
-    dropped += static_cast<std::uint64_t>(n);
-    return true;
-  }
-  ssize_t sent = 0;
-  while (sent < n) {
-    const auto m =
-        ::send(to, chunk.data() + sent, static_cast<std::size_t>(n - sent), MSG_NOSIGNAL);
-    if (m <= 0) return false;
-    sent += m;
+bool send_all(int to, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto sent = ::send(to, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
   return true;
+}
+
+// Reads what is there; empty when the connection ended.
+std::string read_some(int from) {
+  std::string chunk(65536, '\0');
+  const auto n = ::recv(from, chunk.data(), chunk.size(), 0);
+  chunk.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return chunk;
 }
 
 }  // namespace
@@ -84,16 +84,31 @@ void TcpProxy::run() {
     const bool reset = reset_.exchange(false);
     std::vector<Pair> alive;
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-      const auto& [client, server] = pairs[i];
+      auto& pair = pairs[i];
       bool good = !reset;
-      if (good && entries[2 * i + 1].revents != 0) good = forward(client, server, false, dropped_);
-      if (good && entries[2 * i + 2].revents != 0)
-        good = forward(server, client, dropping_, dropped_);
+      if (good && entries[2 * i + 1].revents != 0) {
+        const auto said = read_some(pair.client);
+        good = !said.empty();
+        pair.held += said;
+        held_ += said.size();
+      }
+      if (good && !holding_ && !pair.held.empty()) {
+        good = send_all(pair.server, pair.held);
+        pair.held.clear();
+      }
+      if (good && entries[2 * i + 2].revents != 0) {
+        const auto said = read_some(pair.server);
+        good = !said.empty();
+        if (dropping_)
+          dropped_ += said.size();
+        else
+          good = good && send_all(pair.client, said);
+      }
       if (good) {
-        alive.push_back(pairs[i]);
+        alive.push_back(std::move(pair));
       } else {
-        close_with_reset(client);
-        ::close(server);  // an orderly end: what was sent to the broker still arrives
+        close_with_reset(pair.client);
+        ::close(pair.server);  // an orderly end: what was sent to the broker still arrives
       }
     }
     pairs.swap(alive);
@@ -102,7 +117,7 @@ void TcpProxy::run() {
     const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const auto address = loopback(target_);
     if (::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-      pairs.push_back({client, server});
+      pairs.push_back({client, server, {}});
       ++connections_;
     } else {
       ::close(client);

@@ -19,6 +19,9 @@ class TcpProxy {
 
   // From now on what the broker says is read and thrown away; what the relay says still arrives.
   void drop_answers(bool drop) { dropping_ = drop; }
+  // Keeps what the relay says back, in order, until it is let go: a network that is very late.
+  void hold_requests(bool hold) { holding_ = hold; }
+  [[nodiscard]] std::uint64_t held_bytes() const { return held_; }
   // Ends every connection with a TCP reset.
   void reset_connections() { reset_ = true; }
   // Bytes of answers thrown away so far.
@@ -33,7 +36,9 @@ class TcpProxy {
   int listener_ = -1;
   std::atomic<bool> stop_{false};
   std::atomic<bool> dropping_{false};
+  std::atomic<bool> holding_{false};
   std::atomic<bool> reset_{false};
+  std::atomic<std::uint64_t> held_{0};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> connections_{0};
   std::thread thread_;
