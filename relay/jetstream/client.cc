@@ -1,14 +1,10 @@
 #include "relay/jetstream/client.h"
 
-#include <nats/nats.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <fstream>
-#include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
+
+#include "relay/jetstream/mailbox.h"
+#include "relay/jetstream/nats_library.h"
 
 namespace postrider {
 namespace {
@@ -17,89 +13,6 @@ using Json = nlohmann::json;
 
 constexpr std::int64_t kRequestTimeoutMs = 2000;
 constexpr std::int64_t kWriteDeadlineMs = 2000;
-
-struct Destroy {
-  void operator()(natsOptions* p) const { natsOptions_Destroy(p); }
-  void operator()(natsConnection* p) const { natsConnection_Destroy(p); }
-  void operator()(natsSubscription* p) const { natsSubscription_Destroy(p); }
-  void operator()(natsMsg* p) const { natsMsg_Destroy(p); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, Destroy>;
-
-ErrorKind kind_of(natsStatus status) {
-  switch (status) {
-    case NATS_NOT_PERMITTED:
-    case NATS_CONNECTION_AUTH_FAILED:
-      return ErrorKind::kNoPermission;
-    case NATS_MAX_PAYLOAD:
-      return ErrorKind::kTooLarge;
-    default:
-      return ErrorKind::kBrokerUnavailable;
-  }
-}
-
-std::string remedy_of(ErrorKind kind) {
-  if (kind == ErrorKind::kNoPermission)
-    return "give the relay's NATS user the permissions that docs/operating.md lists";
-  if (kind == ErrorKind::kTooLarge)
-    return "raise the broker's max_payload, and lower outbox.settings.max_payload_bytes to fit it";
-  return "";
-}
-
-[[noreturn]] void throw_status(natsStatus status, const std::string& what) {
-  const char* last = nats_GetLastError(nullptr);
-  std::string text = what + ": " + natsStatus_GetText(status);
-  if (last != nullptr && *last != '\0') text += std::string(" (") + last + ")";
-  const ErrorKind kind = kind_of(status);
-  throw Failure(kind, text, remedy_of(kind));
-}
-
-void check(natsStatus status, const std::string& what) {
-  if (status != NATS_OK) throw_status(status, what);
-}
-
-std::string read_secret(const std::string& path) {
-  std::ifstream file(path);
-  std::string secret;
-  if (!file || !std::getline(file, secret))
-    throw Failure(ErrorKind::kConfiguration, "cannot read " + path,
-                  "check the file and its rights");
-  return secret;
-}
-
-void configure_authentication(natsOptions* nats, const NatsOptions& options) {
-  if (!options.credentials_file.empty())
-    check(natsOptions_SetUserCredentialsFromFiles(nats, options.credentials_file.c_str(), nullptr),
-          "credentials " + options.credentials_file);
-  if (!options.nkey_seed_file.empty()) {
-    // nats.c wants the public key; the server derives everything from the seed's signature.
-    check(natsOptions_SetNKeyFromSeed(nats, read_secret(options.nkey_seed_file + ".pub").c_str(),
-                                      options.nkey_seed_file.c_str()),
-          "nkey " + options.nkey_seed_file);
-  }
-  if (!options.user.empty())
-    check(natsOptions_SetUserInfo(
-              nats, options.user.c_str(),
-              options.password_file.empty() ? "" : read_secret(options.password_file).c_str()),
-          "user");
-}
-
-void configure_tls(natsOptions* nats, const NatsOptions& options) {
-  const bool wanted = !options.tls_ca_file.empty() || !options.tls_cert_file.empty() ||
-                      options.url.starts_with("tls://");
-  if (!wanted) return;
-  check(natsOptions_SetSecure(nats, true), "TLS");
-  if (!options.tls_ca_file.empty())
-    check(natsOptions_LoadCATrustedCertificates(nats, options.tls_ca_file.c_str()),
-          "nats.tls_ca " + options.tls_ca_file);
-  if (!options.tls_cert_file.empty())
-    check(natsOptions_LoadCertificatesChain(nats, options.tls_cert_file.c_str(),
-                                            options.tls_key_file.c_str()),
-          "nats.tls_cert " + options.tls_cert_file);
-  if (!options.tls_hostname.empty())
-    check(natsOptions_SetExpectedHostname(nats, options.tls_hostname.c_str()), "nats.tls_hostname");
-}
 
 std::string stream_config(const StreamOptions& options, const std::string& subjects) {
   using std::chrono::nanoseconds;
@@ -121,89 +34,6 @@ std::string stream_config(const StreamOptions& options, const std::string& subje
                  {"allow_direct", true}};
   return config.dump();
 }
-
-// Where nats.c's threads leave what they bring. They may still bring something after the connection
-// was destroyed (nats.c waits neither for a running message callback nor for the closed callback),
-// so they hold a number, not a pointer: what nobody waits for any more finds no mailbox.
-class Mailbox {
- public:
-  static std::shared_ptr<Mailbox> open() {
-    auto box = std::make_shared<Mailbox>();
-    const std::lock_guard lock(registry().mutex);
-    box->number_ = ++registry().last;
-    registry().boxes[box->number_] = box;
-    return box;
-  }
-  static std::shared_ptr<Mailbox> find(void* key) {
-    const std::lock_guard lock(registry().mutex);
-    const auto found = registry().boxes.find(reinterpret_cast<std::uintptr_t>(key));
-    return found == registry().boxes.end() ? nullptr : found->second.lock();
-  }
-
-  Mailbox() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (fd_ < 0) throw Failure(ErrorKind::kInternal, "eventfd failed");
-  }
-  ~Mailbox() {
-    {
-      const std::lock_guard lock(registry().mutex);
-      registry().boxes.erase(number_);
-    }
-    ::close(fd_);
-  }
-  Mailbox(const Mailbox&) = delete;
-  Mailbox& operator=(const Mailbox&) = delete;
-
-  [[nodiscard]] void* key() const { return reinterpret_cast<void*>(number_); }
-  [[nodiscard]] int fd() const { return fd_; }
-
-  void put(wire::PubAck ack) {
-    const std::lock_guard lock(mutex_);
-    const bool was_empty = answers_.empty();
-    answers_.push_back(std::move(ack));
-    if (was_empty) wake();
-  }
-  // Only the first error counts: the others follow from it.
-  void put(Error error) {
-    const std::lock_guard lock(mutex_);
-    if (!error_) error_ = std::move(error);
-    wake();
-  }
-  // Answers first: they say what was stored before the connection broke. Then throws the error.
-  void take(std::vector<wire::PubAck>& answers) {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const auto got = ::read(fd_, &count, sizeof count);
-    const std::lock_guard lock(mutex_);
-    answers.clear();
-    answers.swap(answers_);
-    if (answers.empty() && error_) throw Failure(*error_);
-    if (error_) wake();
-  }
-  [[nodiscard]] std::optional<Error> error() const {
-    const std::lock_guard lock(mutex_);
-    return error_;
-  }
-
- private:
-  struct Registry {
-    std::mutex mutex;
-    std::uintptr_t last = 0;
-    std::map<std::uintptr_t, std::weak_ptr<Mailbox>> boxes;
-  };
-  static Registry& registry() {
-    static auto* registry = new Registry;  // never destroyed: threads of nats.c outlive main
-    return *registry;
-  }
-  void wake() const {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
-  }
-
-  std::uintptr_t number_ = 0;
-  int fd_;
-  mutable std::mutex mutex_;
-  std::vector<wire::PubAck> answers_;
-  std::optional<Error> error_;
-};
 
 void on_answer(natsConnection*, natsSubscription*, natsMsg* message, void* key) {
   const Owned<natsMsg> owned(message);

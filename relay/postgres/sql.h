@@ -21,8 +21,8 @@ pqxx::result exec(pqxx::transaction_base& tx, const std::string& statement, Args
 #endif
 }
 
-// libpqxx 6 connects again by itself when a connection broke: an advisory lock, and every setting of
-// the session, would be gone without anybody noticing. libpqxx 7 never does.
+// libpqxx 6 connects again by itself when a connection broke: an advisory lock, and every setting
+// of the session, would be gone without anybody noticing. libpqxx 7 never does.
 inline void forbid_reconnecting([[maybe_unused]] pqxx::connection& connection) {
 #if PQXX_VERSION_MAJOR < 7
 #pragma GCC diagnostic push
