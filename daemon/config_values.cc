@@ -107,7 +107,7 @@ std::string ConfigValue::readable_file() const {
 }
 
 std::string ConfigValue::secret_file() const {
-  const std::string path = readable_file();
+  std::string path = readable_file();
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
     refuse(path + " is a secret that others may read", "chmod 600 " + path);

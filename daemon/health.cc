@@ -53,7 +53,7 @@ struct HealthServer::Impl {
 };
 
 HealthServer::HealthServer(const std::string& listen, std::string source,
-                           std::function<RelayStatus()> status)
+                           const std::function<RelayStatus()>& status)
     : impl_(std::make_unique<Impl>()) {
   auto& server = impl_->server;
   server.set_payload_max_length(kMaxRequestBytes);

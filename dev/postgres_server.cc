@@ -98,7 +98,7 @@ void PostgresServer::initialise() {
   append(options_.data / "postgresql.conf", settings);
   auto hba = options_.hba;
   if (hba.empty()) hba = {"local all all trust", "local replication all trust"};
-  std::ofstream(options_.data / "pg_hba.conf", std::ios::trunc);
+  fs::resize_file(options_.data / "pg_hba.conf", 0);
   append(options_.data / "pg_hba.conf", hba);
 }
 
