@@ -1,7 +1,6 @@
 #include "relay/progress/window.h"
 
 #include <string>
-#include <utility>
 
 namespace postrider {
 
@@ -15,7 +14,7 @@ bool Window::has_room(std::size_t bytes) const {
 void Window::push(Sent sent) {
   sent.mark.seq = ++last_sent_;
   bytes_ += sent.bytes;
-  in_flight_.push_back({std::move(sent), false});
+  in_flight_.push_back({sent, false});
 }
 
 Result<void> Window::acknowledge(const wire::PubAck& ack) {
@@ -31,7 +30,7 @@ Result<void> Window::acknowledge(const wire::PubAck& ack) {
 
 std::optional<Sent> Window::take_published() {
   if (in_flight_.empty() || !in_flight_.front().acknowledged) return std::nullopt;
-  Sent sent = std::move(in_flight_.front().sent);
+  const Sent sent = in_flight_.front().sent;
   in_flight_.pop_front();
   bytes_ -= sent.bytes;
   return sent;
