@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "daemon/config_values.h"
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider {
 namespace {

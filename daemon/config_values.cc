@@ -8,7 +8,7 @@
 #include <numeric>
 #include <regex>
 
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider {
 

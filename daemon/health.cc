@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "daemon/metrics.h"
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider {
 namespace {

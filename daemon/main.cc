@@ -11,7 +11,7 @@
 #include "daemon/logging.h"
 #include "daemon/migrate/migrate.h"
 #include "daemon/version.h"
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace {
 

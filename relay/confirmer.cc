@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "postrider/position.h"
-#include "relay/failpoint.h"
+#include "base/failpoint.h"
 
 namespace postrider {
 

@@ -13,7 +13,7 @@
 #include "relay/jetstream/client.h"
 #include "relay/postgres/source.h"
 #include "relay/progress/durability.h"
-#include "relay/wake.h"
+#include "base/wake.h"
 
 namespace postrider {
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/jetstream/nats_options.h"
+
 namespace postrider {
 
 using std::chrono::milliseconds;
@@ -16,19 +18,6 @@ struct SourceOptions {
   std::string conninfo;  // libpq, of the relay's role
   std::string slot;
   std::string publication = "postrider";
-};
-
-struct NatsOptions {
-  std::string url = "nats://127.0.0.1:4222";
-  std::string credentials_file;  // .creds
-  std::string nkey_seed_file;
-  std::string user;
-  std::string password_file;
-  std::string tls_ca_file;
-  std::string tls_cert_file;
-  std::string tls_key_file;
-  std::string tls_hostname;
-  std::string inbox_prefix = "_INBOX";
 };
 
 struct StreamOptions {

@@ -15,7 +15,7 @@
 #include <thread>
 
 #include "relay/options.h"
-#include "relay/wake.h"
+#include "base/wake.h"
 
 namespace postrider {
 

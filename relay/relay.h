@@ -8,7 +8,7 @@
 #include "relay/ownership.h"
 #include "relay/postgres/replication.h"
 #include "relay/status.h"
-#include "relay/wake.h"
+#include "base/wake.h"
 
 namespace postrider {
 

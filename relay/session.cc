@@ -7,7 +7,7 @@
 #include <array>
 #include <utility>
 
-#include "relay/failpoint.h"
+#include "base/failpoint.h"
 
 namespace postrider {
 namespace {

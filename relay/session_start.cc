@@ -5,8 +5,8 @@
 #include <thread>
 
 #include "migrations/migrations.h"
-#include "relay/failpoint.h"
-#include "relay/wake.h"
+#include "base/failpoint.h"
+#include "base/wake.h"
 
 namespace postrider {
 namespace {

@@ -5,7 +5,7 @@
 #include "daemon/check/standby_names.h"
 #include "migrations/migrations.h"
 #include "relay/postgres/source.h"
-#include "relay/postgres/sql.h"
+#include "base/postgres/sql.h"
 
 namespace postrider {
 namespace {

@@ -7,7 +7,7 @@
 #include "daemon/commands/commands.h"
 #include "daemon/commands/stop_signals.h"
 #include "relay/session_start.h"
-#include "relay/wake.h"
+#include "base/wake.h"
 
 namespace postrider {
 namespace {

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "postrider/lsn.h"
-#include "relay/error.h"
-#include "relay/postgres/conninfo.h"
+#include "base/error.h"
+#include "base/postgres/conninfo.h"
 
 namespace postrider {
 namespace {

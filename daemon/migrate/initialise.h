@@ -4,7 +4,7 @@
 #include <iosfwd>
 
 #include "daemon/migrate/migrate.h"
-#include "relay/postgres/sql.h"
+#include "base/postgres/sql.h"
 
 namespace postrider {
 

@@ -7,9 +7,9 @@
 
 #include "daemon/migrate/initialise.h"
 #include "migrations/migrations.h"
-#include "relay/error.h"
-#include "relay/postgres/conninfo.h"
-#include "relay/postgres/sql.h"
+#include "base/error.h"
+#include "base/postgres/conninfo.h"
+#include "base/postgres/sql.h"
 
 namespace postrider {
 namespace {

@@ -12,7 +12,7 @@
 #include "postrider/position.h"
 #include "relay/options.h"
 #include "relay/postgres/source.h"
-#include "relay/wire/stream_info.h"
+#include "base/jetstream/stream_info.h"
 
 namespace postrider {
 

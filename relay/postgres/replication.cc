@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "relay/postgres/conninfo.h"
+#include "base/postgres/conninfo.h"
 
 namespace postrider {
 namespace {

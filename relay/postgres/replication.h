@@ -14,7 +14,7 @@
 #include <variant>
 
 #include "postrider/lsn.h"
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/progress/timeline_history.h"
 #include "relay/wire/replication_frame.h"
 

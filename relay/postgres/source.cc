@@ -1,6 +1,6 @@
 #include "relay/postgres/source.h"
 
-#include "relay/postgres/conninfo.h"
+#include "base/postgres/conninfo.h"
 
 namespace postrider {
 namespace {

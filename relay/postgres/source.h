@@ -14,8 +14,8 @@
 #include <string>
 
 #include "postrider/lsn.h"
-#include "relay/error.h"
-#include "relay/postgres/sql.h"
+#include "base/error.h"
+#include "base/postgres/sql.h"
 #include "relay/progress/decision.h"
 #include "relay/progress/durability.h"
 #include "relay/progress/mark.h"

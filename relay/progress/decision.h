@@ -12,7 +12,7 @@
 #include <string>
 #include <variant>
 
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/progress/mark.h"
 #include "relay/progress/timeline_history.h"
 

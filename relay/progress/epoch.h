@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "postrider/lsn.h"
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider {
 

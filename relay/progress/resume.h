@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/progress/decision.h"
 
 namespace postrider {

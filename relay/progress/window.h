@@ -13,7 +13,7 @@
 #include <deque>
 #include <optional>
 
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/progress/mark.h"
 #include "relay/wire/pub_ack.h"
 

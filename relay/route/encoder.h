@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/transaction/assembler.h"
 
 namespace postrider {

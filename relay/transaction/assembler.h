@@ -11,7 +11,7 @@
 #include <unordered_map>
 
 #include "postrider/position.h"
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/progress/epoch.h"
 #include "relay/progress/timeline_history.h"
 #include "relay/transaction/outbox_table.h"

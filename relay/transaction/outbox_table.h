@@ -5,7 +5,7 @@
 #include <array>
 #include <cstddef>
 
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/transaction/outbox_event.h"
 #include "relay/wire/pgoutput.h"
 

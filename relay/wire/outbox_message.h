@@ -11,7 +11,7 @@
 #include <optional>
 #include <string_view>
 
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/wire/byte_reader.h"
 
 namespace postrider::wire {

@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "postrider/lsn.h"
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/wire/byte_reader.h"
 
 namespace postrider::wire {

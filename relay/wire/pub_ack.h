@@ -30,8 +30,6 @@ struct PubAck {
 
 // JetStream's error codes that the relay acts on. Source: nats-server, server/errors.json.
 inline constexpr int kErrWrongLastSequence = 10071;
-inline constexpr int kErrStreamNotFound = 10059;
-inline constexpr int kErrMessageNotFound = 10037;
 inline constexpr int kErrMessageTooLarge = 10054;
 inline constexpr int kErrStreamSealed = 10109;
 

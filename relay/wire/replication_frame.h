@@ -13,7 +13,7 @@
 #include <variant>
 
 #include "postrider/lsn.h"
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/wire/byte_reader.h"
 
 namespace postrider::wire {

@@ -10,7 +10,7 @@
 
 #include "dev/process.h"
 #include "migrations/migrations.h"
-#include "relay/error.h"
+#include "base/error.h"
 #include "relay/postgres/source.h"
 #include "service_database.h"
 

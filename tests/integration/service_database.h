@@ -10,7 +10,7 @@
 
 #include "daemon/migrate/migrate.h"
 #include "dev/postgres_server.h"
-#include "relay/postgres/sql.h"
+#include "base/postgres/sql.h"
 
 namespace postrider::testing {
 

@@ -22,7 +22,7 @@ using Settings = std::map<std::string, std::string>;
 
 class RelayProcess {
  public:
-  // `failpoints` as relay/failpoint.h describes; `arguments` after `relay --config FILE`.
+  // `failpoints` as base/failpoint.h describes; `arguments` after `relay --config FILE`.
   RelayProcess(std::filesystem::path config, std::filesystem::path log,
                const std::string& failpoints = {}, const std::vector<std::string>& arguments = {});
   ~RelayProcess();

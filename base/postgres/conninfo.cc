@@ -1,10 +1,10 @@
-#include "relay/postgres/conninfo.h"
+#include "base/postgres/conninfo.h"
 
 #include <libpq-fe.h>
 
 #include <memory>
 
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider {
 namespace {

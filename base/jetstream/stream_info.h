@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider::wire {
 
@@ -49,6 +49,10 @@ struct ApiError {
   std::string description;
 };
 [[nodiscard]] std::optional<ApiError> find_api_error(std::string_view json);
+// Error codes that we act on. Source: nats-server, server/errors.json.
+inline constexpr int kErrStreamNotFound = 10059;
+inline constexpr int kErrMessageNotFound = 10037;
+inline constexpr int kErrConsumerNotFound = 10014;
 
 // Reads the answer to STREAM.INFO or STREAM.CREATE; kBrokerUnavailable when it is not one.
 [[nodiscard]] Result<StreamInfo> parse_stream_info(std::string_view json);

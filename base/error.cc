@@ -1,4 +1,4 @@
-#include "relay/error.h"
+#include "base/error.h"
 
 #include <array>
 #include <cstddef>

@@ -1,4 +1,4 @@
-#include "relay/wire/stream_info.h"
+#include "base/jetstream/stream_info.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "relay/failpoint.h"
+#include "base/failpoint.h"
 
 #ifdef POSTRIDER_FAILPOINTS
 

@@ -1,4 +1,4 @@
-#include "relay/jetstream/nats_library.h"
+#include "base/jetstream/nats_library.h"
 
 #include <fstream>
 

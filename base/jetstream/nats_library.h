@@ -1,5 +1,5 @@
 // nats.c's handles owned, its statuses translated, its connection options set: what is the same for
-// every use of the library. Private to relay/jetstream.
+// every use of the library. Private to the adapters.
 #pragma once
 
 #include <nats/nats.h>
@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "relay/error.h"
-#include "relay/options.h"
+#include "base/error.h"
+#include "base/jetstream/nats_options.h"
 
 namespace postrider {
 

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "relay/error.h"
+#include "base/error.h"
 
 namespace postrider {
 

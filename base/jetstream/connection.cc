@@ -1,0 +1,154 @@
+#include "base/jetstream/connection.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/jetstream/nats_library.h"
+
+namespace postrider {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::int64_t kRequestTimeoutMs = 2000;
+constexpr std::int64_t kWriteDeadlineMs = 2000;
+
+void on_closed(natsConnection* connection, void* key) {
+  const auto errors = ErrorBox::find(key);
+  if (!errors) return;
+  const char* why = nullptr;
+  natsConnection_GetLastError(connection, &why);
+  errors->put(Error{ErrorKind::kBrokerUnavailable,
+                    std::string("the connection to NATS ended: ") +
+                        (why == nullptr || *why == '\0' ? "closed" : why),
+                    ""});
+}
+
+void on_error(natsConnection* connection, natsSubscription*, natsStatus status, void* key) {
+  const auto errors = ErrorBox::find(key);
+  if (!errors) return;
+  const char* why = nullptr;
+  natsConnection_GetLastError(connection, &why);
+  const ErrorKind kind = kind_of(status);
+  errors->put(Error{
+      kind, std::string("NATS reports: ") + (why == nullptr ? natsStatus_GetText(status) : why),
+      remedy_of(kind)});
+}
+
+}  // namespace
+
+struct NatsConnection::Impl {
+  // A request for which the user lacks the right is never answered: the error comes beside it.
+  [[noreturn]] void throw_reported(const std::string& subject) const {
+    if (const auto error = errors->error()) throw Failure(*error);
+    throw Failure(ErrorKind::kBrokerUnavailable, "no answer on " + subject + " in time");
+  }
+
+  std::shared_ptr<ErrorBox> errors;
+  std::string inbox_prefix;
+  Owned<natsConnection> connection;
+};
+
+NatsConnection::NatsConnection(const NatsOptions& options, const std::string& client_name,
+                               std::chrono::milliseconds timeout, std::shared_ptr<ErrorBox> errors)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->errors = std::move(errors);
+  impl_->inbox_prefix = options.inbox_prefix;
+  natsOptions* raw = nullptr;
+  check(natsOptions_Create(&raw), "NATS options");
+  const Owned<natsOptions> nats(raw);
+  check(natsOptions_SetURL(raw, options.url.c_str()), "nats.url");
+  check(natsOptions_SetName(raw, client_name.c_str()), "client name");
+  check(natsOptions_SetTimeout(raw, timeout.count()), "timeout");
+  check(natsOptions_SetAllowReconnect(raw, false), "reconnect");
+  check(natsOptions_SetWriteDeadline(raw, kWriteDeadlineMs), "write deadline");
+  check(natsOptions_SetPingInterval(raw, 5000), "ping interval");
+  check(natsOptions_SetMaxPingsOut(raw, 2), "pings");
+  check(natsOptions_SetCustomInboxPrefix(raw, options.inbox_prefix.c_str()), "nats.inbox_prefix");
+  check(natsOptions_SetClosedCB(raw, &on_closed, impl_->errors->key()), "callback");
+  check(natsOptions_SetErrorHandler(raw, &on_error, impl_->errors->key()), "callback");
+  configure_authentication(raw, options);
+  configure_tls(raw, options);
+
+  natsConnection* connection = nullptr;
+  check(natsConnection_Connect(&connection, raw), "cannot connect to " + options.url);
+  impl_->connection.reset(connection);
+}
+
+NatsConnection::~NatsConnection() = default;
+
+std::string NatsConnection::request(const std::string& subject, const std::string& body) {
+  natsMsg* raw = nullptr;
+  const natsStatus status = natsConnection_RequestString(&raw, handle(), subject.c_str(),
+                                                         body.c_str(), kRequestTimeoutMs);
+  const Owned<natsMsg> reply(raw);
+  if (status == NATS_NO_RESPONDERS)
+    throw Failure(ErrorKind::kBrokerUnavailable, "JetStream does not answer on " + subject);
+  if (status == NATS_TIMEOUT) impl_->throw_reported(subject);
+  check(status, subject);
+  return {natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))};
+}
+
+std::optional<wire::StreamInfo> NatsConnection::stream_info(const std::string& stream) {
+  const std::string answer = request("$JS.API.STREAM.INFO." + stream, "");
+  if (const auto error = wire::find_api_error(answer)) {
+    if (error->err_code == wire::kErrStreamNotFound) return std::nullopt;
+    throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.INFO: " + error->description);
+  }
+  return value_or_throw(wire::parse_stream_info(answer));
+}
+
+namespace {
+
+std::optional<wire::StoredMessage> read_stored(const std::string& answer) {
+  if (const auto error = wire::find_api_error(answer)) {
+    if (error->err_code == wire::kErrMessageNotFound) return std::nullopt;
+    throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.MSG.GET: " + error->description);
+  }
+  return value_or_throw(wire::parse_stored_message(answer));
+}
+
+}  // namespace
+
+std::optional<wire::StoredMessage> NatsConnection::message(const std::string& stream,
+                                                           std::uint64_t seq) {
+  return read_stored(request("$JS.API.STREAM.MSG.GET." + stream, Json{{"seq", seq}}.dump()));
+}
+
+std::optional<wire::StoredMessage> NatsConnection::message_from(const std::string& stream,
+                                                                std::uint64_t seq,
+                                                                const std::string& filter) {
+  return read_stored(request("$JS.API.STREAM.MSG.GET." + stream,
+                             Json{{"seq", seq}, {"next_by_subj", filter}}.dump()));
+}
+
+void NatsConnection::announce(const std::string& subject, std::string_view body) {
+  check(natsConnection_Publish(handle(), subject.c_str(), body.data(),
+                               static_cast<int>(body.size())),
+        "publish to " + subject);
+}
+
+std::string NatsConnection::new_inbox() const {
+  natsInbox* inbox = nullptr;
+  check(natsInbox_Create(&inbox), "inbox");
+  // natsInbox_Create knows nothing of the connection's prefix: only its unique part is taken.
+  const std::string unique = std::string(inbox);
+  natsInbox_Destroy(inbox);
+  return impl_->inbox_prefix + unique.substr(unique.find('.'));
+}
+
+natsConnection* NatsConnection::handle() const {
+  return impl_->connection.get();
+}
+
+std::size_t NatsConnection::max_payload() const {
+  return static_cast<std::size_t>(natsConnection_GetMaxPayload(handle()));
+}
+
+std::string NatsConnection::server_id() const {
+  char id[128] = "";
+  natsConnection_GetConnectedServerId(handle(), id, sizeof id);
+  return id;
+}
+
+}  // namespace postrider

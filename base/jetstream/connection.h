@@ -1,0 +1,64 @@
+// One connection to NATS and the JetStream API by request: what every user of the broker shares.
+//
+// nats.c's own reconnect stays off: it would replay or lose publishes in flight behind our back. A
+// broken connection is reported once, in the mailbox, and the object is then only good for
+// destruction. Calls may throw Failure (kBrokerUnavailable, kNoPermission, kTooLarge). request() and
+// what is built on it may be called from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/jetstream/mailbox.h"
+#include "base/jetstream/nats_options.h"
+#include "base/jetstream/stream_info.h"
+
+typedef struct __natsConnection natsConnection;  // nats.c's; only adapters look inside
+
+namespace postrider {
+
+class NatsConnection {
+ public:
+  // Connects; at most `timeout`. What breaks later is put into `errors`.
+  NatsConnection(const NatsOptions& options, const std::string& client_name,
+                 std::chrono::milliseconds timeout, std::shared_ptr<ErrorBox> errors);
+  ~NatsConnection();
+  NatsConnection(const NatsConnection&) = delete;
+  NatsConnection& operator=(const NatsConnection&) = delete;
+
+  // ---- JetStream API, answered by the stream's leader, never by a replica that may lag ----
+  // Nothing when there is no such stream.
+  [[nodiscard]] std::optional<wire::StreamInfo> stream_info(const std::string& stream);
+  // The message at `seq`; nothing when it is not there (aged out, deleted, or beyond the end).
+  [[nodiscard]] std::optional<wire::StoredMessage> message(const std::string& stream,
+                                                           std::uint64_t seq);
+  // The first message at or after `seq` whose subject matches `filter`.
+  [[nodiscard]] std::optional<wire::StoredMessage> message_from(const std::string& stream,
+                                                                std::uint64_t seq,
+                                                                const std::string& filter);
+  // Sends a request and returns the answer's text.
+  std::string request(const std::string& subject, const std::string& body);
+
+  // ---- Core NATS ----
+  // A publish that nobody acknowledges; leaves within a millisecond.
+  void announce(const std::string& subject, std::string_view body);
+  // A subject of our own, below the options' inbox_prefix.
+  [[nodiscard]] std::string new_inbox() const;
+
+  [[nodiscard]] std::size_t max_payload() const;
+  [[nodiscard]] std::string server_id() const;
+
+ protected:
+  [[nodiscard]] natsConnection* handle() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace postrider
