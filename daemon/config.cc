@@ -9,8 +9,8 @@
 #include <set>
 #include <vector>
 
-#include "daemon/config_values.h"
 #include "base/error.h"
+#include "daemon/config_values.h"
 
 namespace postrider {
 namespace {
@@ -38,6 +38,8 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"source", "publication",
        [&](V v) { relay.source.publication = v.matching("[A-Za-z0-9_]{1,63}"); }},
       {"migrate", "conninfo", [&](V v) { config.owner_conninfo = v.text(); }},
+      {"migrate", "target_conninfo", [&](V v) { config.target_owner_conninfo = v.text(); }},
+      {"target", "conninfo", [&](V v) { config.target_conninfo = v.text(); }},
       {"nats", "url", [&](V v) { relay.nats.url = v.text(); }},
       {"nats", "creds", [&](V v) { relay.nats.credentials_file = v.secret_file(); }},
       {"nats", "nkey_seed", [&](V v) { relay.nats.nkey_seed_file = v.secret_file(); }},

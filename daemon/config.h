@@ -17,6 +17,8 @@ namespace postrider {
 struct Config {
   RelayOptions relay;
   std::string owner_conninfo;              // [migrate] conninfo
+  std::string target_owner_conninfo;       // [migrate] target_conninfo
+  std::string target_conninfo;             // [target] conninfo
   std::optional<std::string> http_listen;  // [http] listen; nothing: off
   std::string log_level = "info";
   bool log_json = false;

@@ -7,8 +7,8 @@
 #include <thread>
 #include <utility>
 
-#include "daemon/metrics.h"
 #include "base/error.h"
+#include "daemon/metrics.h"
 
 namespace postrider {
 namespace {

@@ -15,7 +15,8 @@ namespace postrider {
 class HealthServer {
  public:
   // Listens on "host:port" (port 0: any free one). Throws Failure(kConfiguration) when it cannot.
-  HealthServer(const std::string& listen, std::string source, const std::function<RelayStatus()>& status);
+  HealthServer(const std::string& listen, std::string source,
+               const std::function<RelayStatus()>& status);
   ~HealthServer();
   HealthServer(const HealthServer&) = delete;
   HealthServer& operator=(const HealthServer&) = delete;

@@ -7,11 +7,11 @@
 #include <functional>
 #include <iostream>
 
+#include "base/error.h"
 #include "daemon/commands/commands.h"
 #include "daemon/logging.h"
 #include "daemon/migrate/migrate.h"
 #include "daemon/version.h"
-#include "base/error.h"
 
 namespace {
 
@@ -41,37 +41,50 @@ CLI::App* add_command(CLI::App& app, CommandLine& line, const char* name, const 
 }
 
 void add_migrate(CLI::App& app, CommandLine& line) {
-  auto* migrate = add_command(app, line, "migrate", "Apply, take back or show the outbox schema");
+  auto* migrate =
+      add_command(app, line, "migrate",
+                  "Apply, take back or show the schema of a source or of its read models");
   auto print = std::make_shared<bool>(false);
+  auto target = std::make_shared<bool>(false);
   migrate->add_flag("--print", *print, "Write the SQL of all migrations and exit");
-  migrate->parse_complete_callback([&line, print] {
+  migrate->add_flag("--target", *target, "The database of the read models instead of the source");
+  migrate->parse_complete_callback([&line, print, target] {
     if (*print)
-      line.run_without_config = [] {
-        migrate_print(std::cout);
+      line.run_without_config = [target] {
+        *target ? migrate_target_print(std::cout) : migrate_print(std::cout);
         return kExitOk;
       };
   });
   const auto add = [&](const char* name, const char* what, std::function<int(const Config&)> run) {
     auto* sub = migrate->add_subcommand(name, what);
     sub->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+    sub->add_flag("--target", *target, "The database of the read models instead of the source");
     sub->callback([&line, run = std::move(run)] { line.run = run; });
     return sub;
   };
   add("up", "Apply what is missing; make publication, checkpoint row and slot",
-      [](const Config& config) {
-        migrate_up(config.migrate_options(), std::cout);
+      [target](const Config& config) {
+        *target ? migrate_target_up(config.target_owner_conninfo, std::cout)
+                : migrate_up(config.migrate_options(), std::cout);
         return kExitOk;
       });
-  add("baseline", "Adopt files that another tool applied, then as up", [](const Config& config) {
-    migrate_baseline(config.migrate_options(), std::cout);
-    return kExitOk;
-  });
-  add("status", "Show what is applied; exit 1 when something is missing", [](const Config& config) {
-    return migrate_status(config.migrate_options(), std::cout) ? kExitOk : kExitNegative;
-  });
+  add("baseline", "Adopt files that another tool applied, then as up",
+      [target](const Config& config) {
+        *target ? migrate_target_baseline(config.target_owner_conninfo, std::cout)
+                : migrate_baseline(config.migrate_options(), std::cout);
+        return kExitOk;
+      });
+  add("status", "Show what is applied; exit 1 when something is missing",
+      [target](const Config& config) {
+        const bool complete = *target
+                                  ? migrate_target_status(config.target_owner_conninfo, std::cout)
+                                  : migrate_status(config.migrate_options(), std::cout);
+        return complete ? kExitOk : kExitNegative;
+      });
   auto drop_slot = std::make_shared<bool>(false);
-  add("down", "Take the schema back, with its events", [drop_slot](const Config& config) {
-    migrate_down(config.migrate_options(), *drop_slot, std::cout);
+  add("down", "Take the schema back, with its events", [target, drop_slot](const Config& config) {
+    *target ? migrate_target_down(config.target_owner_conninfo, std::cout)
+            : migrate_down(config.migrate_options(), *drop_slot, std::cout);
     return kExitOk;
   })->add_flag("--drop-slot", *drop_slot, "Also drop the slot, and what it has not confirmed");
 }

@@ -11,6 +11,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kDatabase = "shop";
+constexpr const char* kTarget = "views";  // the database of read models
 constexpr const char* kSource = "shop";
 constexpr const char* kStream = "SHOP";
 
@@ -54,7 +55,7 @@ PostgresServer::Options postgres_options(const fs::path& folder) {
                       "shared_buffers = 64MB"};
   options.hba = {"local all all trust", "local replication all trust",
                  // Other users of this machine may reach loopback, so no superuser there.
-                 "host shop owner,relay,app 127.0.0.1/32 trust",
+                 "host shop,views owner,relay,app,applier 127.0.0.1/32 trust",
                  "host replication relay 127.0.0.1/32 trust"};
   return options;
 }
@@ -134,8 +135,14 @@ void Environment::make_roles_and_database() const {
           {"CREATE ROLE postrider_writer NOLOGIN", "CREATE ROLE postrider_relay NOLOGIN",
            "CREATE ROLE owner LOGIN",
            "CREATE ROLE relay LOGIN REPLICATION IN ROLE postrider_relay, pg_read_all_stats",
-           "CREATE ROLE app LOGIN IN ROLE postrider_writer",
-           std::string("CREATE DATABASE ") + kDatabase + " OWNER owner"});
+           "CREATE ROLE postrider_applier NOLOGIN", "CREATE ROLE postrider_reader NOLOGIN",
+           "CREATE ROLE app LOGIN IN ROLE postrider_writer, postrider_reader",
+           "CREATE ROLE applier LOGIN IN ROLE postrider_applier",
+           std::string("CREATE DATABASE ") + kDatabase + " OWNER owner",
+           std::string("CREATE DATABASE ") + kTarget + " OWNER owner"});
+  execute(postgres_.conninfo("postgres", kTarget),
+          {"GRANT CREATE ON SCHEMA public TO app",
+           std::string("GRANT CREATE ON DATABASE ") + kTarget + " TO applier"});
   execute(postgres_.conninfo("postgres", kDatabase),
           {"GRANT CREATE ON SCHEMA public TO app",
            "DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid::regprocedure FROM pg_proc "
@@ -151,7 +158,9 @@ void Environment::write_configuration() const {
   write_file(path, std::string("# Written by `postrider dev up`; yours to edit. Every key: "
                                "docs/operating.md.\n[source]\nname = \"") +
                        kSource + "\"\nconninfo = \"" + postgres_.conninfo("relay", kDatabase) +
+                       "\"\n\n[target]\nconninfo = \"" + postgres_.conninfo("applier", kTarget) +
                        "\"\n\n[migrate]\nconninfo = \"" + postgres_.conninfo("owner", kDatabase) +
+                       "\"\ntarget_conninfo = \"" + postgres_.conninfo("owner", kTarget) +
                        "\"\n\n[nats]\nurl = \"" + nats_.url() + "\"\n\n[stream]\nname = \"" +
                        kStream + "\"\n\n[relay]\nwal_store = true  # both stores in development\n");
 }

@@ -1,4 +1,4 @@
-// The SQL files of migrations/service, compiled in: `postrider migrate` needs nothing beside the
+// The SQL files of migrations/, compiled in: `postrider migrate` needs nothing beside the
 // binary.
 #pragma once
 
@@ -20,5 +20,9 @@ struct Migration {
 
 // What the relay wants the database to be at.
 [[nodiscard]] int latest_service_schema_version();
+
+// The same for a database that holds read models, and for the applier.
+[[nodiscard]] std::span<const Migration> readmodel_migrations();
+[[nodiscard]] int latest_readmodel_schema_version();
 
 }  // namespace postrider

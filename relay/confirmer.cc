@@ -4,8 +4,8 @@
 
 #include <utility>
 
-#include "postrider/position.h"
 #include "base/failpoint.h"
+#include "postrider/position.h"
 
 namespace postrider {
 

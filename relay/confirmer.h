@@ -10,10 +10,10 @@
 #include <string>
 #include <thread>
 
+#include "base/wake.h"
 #include "relay/jetstream/client.h"
 #include "relay/postgres/source.h"
 #include "relay/progress/durability.h"
-#include "base/wake.h"
 
 namespace postrider {
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <thread>
 
-#include "relay/options.h"
 #include "base/wake.h"
+#include "relay/options.h"
 
 namespace postrider {
 

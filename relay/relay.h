@@ -4,11 +4,11 @@
 #include <atomic>
 #include <memory>
 
+#include "base/wake.h"
 #include "relay/options.h"
 #include "relay/ownership.h"
 #include "relay/postgres/replication.h"
 #include "relay/status.h"
-#include "base/wake.h"
 
 namespace postrider {
 

@@ -4,9 +4,9 @@
 
 #include <thread>
 
-#include "migrations/migrations.h"
 #include "base/failpoint.h"
 #include "base/wake.h"
+#include "migrations/migrations.h"
 
 namespace postrider {
 namespace {

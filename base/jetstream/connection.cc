@@ -123,9 +123,9 @@ std::optional<wire::StoredMessage> NatsConnection::message_from(const std::strin
 }
 
 void NatsConnection::announce(const std::string& subject, std::string_view body) {
-  check(natsConnection_Publish(handle(), subject.c_str(), body.data(),
-                               static_cast<int>(body.size())),
-        "publish to " + subject);
+  check(
+      natsConnection_Publish(handle(), subject.c_str(), body.data(), static_cast<int>(body.size())),
+      "publish to " + subject);
 }
 
 std::string NatsConnection::new_inbox() const {

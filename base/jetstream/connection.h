@@ -2,8 +2,8 @@
 //
 // nats.c's own reconnect stays off: it would replay or lose publishes in flight behind our back. A
 // broken connection is reported once, in the mailbox, and the object is then only good for
-// destruction. Calls may throw Failure (kBrokerUnavailable, kNoPermission, kTooLarge). request() and
-// what is built on it may be called from any thread.
+// destruction. Calls may throw Failure (kBrokerUnavailable, kNoPermission, kTooLarge). request()
+// and what is built on it may be called from any thread.
 #pragma once
 
 #include <chrono>

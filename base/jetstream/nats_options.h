@@ -1,5 +1,5 @@
-// How to reach NATS and who to be there. Filled by daemon/ from [nats]; every default and its reason
-// is in docs/operating.md.
+// How to reach NATS and who to be there. Filled by daemon/ from [nats]; every default and its
+// reason is in docs/operating.md.
 #pragma once
 
 #include <string>

@@ -2,10 +2,10 @@
 
 #include <string>
 
+#include "base/postgres/sql.h"
 #include "daemon/check/standby_names.h"
 #include "migrations/migrations.h"
 #include "relay/postgres/source.h"
-#include "base/postgres/sql.h"
 
 namespace postrider {
 namespace {

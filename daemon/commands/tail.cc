@@ -4,10 +4,10 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "base/wake.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/stop_signals.h"
 #include "relay/session_start.h"
-#include "base/wake.h"
 
 namespace postrider {
 namespace {

@@ -3,9 +3,9 @@
 #include <ostream>
 #include <vector>
 
-#include "postrider/lsn.h"
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
+#include "postrider/lsn.h"
 
 namespace postrider {
 namespace {

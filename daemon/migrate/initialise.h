@@ -3,8 +3,8 @@
 
 #include <iosfwd>
 
-#include "daemon/migrate/migrate.h"
 #include "base/postgres/sql.h"
+#include "daemon/migrate/migrate.h"
 
 namespace postrider {
 

@@ -3,18 +3,41 @@
 #include <algorithm>
 #include <map>
 #include <ostream>
+#include <span>
+#include <utility>
 #include <vector>
 
-#include "daemon/migrate/initialise.h"
-#include "migrations/migrations.h"
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
 #include "base/postgres/sql.h"
+#include "daemon/migrate/initialise.h"
+#include "migrations/migrations.h"
 
 namespace postrider {
 namespace {
 
 constexpr int kMigrateLock = 0x706d;  // "pm"; two-part key with 0
+
+// One set of files and how to recognise its schema in a database.
+struct Schema {
+  std::span<const Migration> files;
+  std::string name;
+  std::string first_table;    // there as soon as the first file was applied
+  std::string last_function;  // there only when all files were
+  std::string rights;         // what the migrating role needs
+};
+
+Schema service_schema() {
+  return {service_migrations(), "outbox", "outbox.events", "outbox.maintain()",
+          "migrate as the role that shall own the outbox: it needs CREATE on the database, and "
+          "CREATEROLE or the two group roles made before"};
+}
+Schema readmodel_schema() {
+  return {readmodel_migrations(), "postrider", "postrider.cursor",
+          "postrider.inbox_claim(text, text)",
+          "migrate as the role that shall own schema postrider: it needs CREATE on the database, "
+          "and CREATEROLE or the two group roles made before"};
+}
 
 struct Applied {
   std::string name;
@@ -24,8 +47,8 @@ struct Applied {
 // One connection of the owner that holds the migration lock for as long as it lives.
 class Migrator {
  public:
-  explicit Migrator(const std::string& conninfo)
-      : connection_(with_defaults(conninfo, liveness_defaults())) {
+  Migrator(const std::string& conninfo, Schema schema)
+      : schema_(std::move(schema)), connection_(with_defaults(conninfo, liveness_defaults())) {
     sql::forbid_reconnecting(connection_);
     pqxx::nontransaction tx(connection_);
     tx.exec("SET client_min_messages = warning; SET lock_timeout = '30s'");
@@ -39,7 +62,7 @@ class Migrator {
 
   // Refuses a database that this binary does not understand.
   void require_known() const {
-    const auto known = service_migrations();
+    const auto known = schema_.files;
     for (const auto& [version, row] : applied_) {
       const auto found = std::ranges::find(known, version, &Migration::version);
       if (found == known.end())
@@ -71,7 +94,7 @@ class Migrator {
   void revert(const Migration& migration) {
     pqxx::work tx(connection_);
     if (migration.version > 1)
-      sql::exec(tx, "DELETE FROM outbox.schema_migrations WHERE version = $1", migration.version);
+      sql::exec(tx, "DELETE FROM " + table() + " WHERE version = $1", migration.version);
     tx.exec(std::string(migration.down));
     tx.commit();
     applied_.erase(migration.version);
@@ -79,17 +102,18 @@ class Migrator {
 
  private:
   void read_applied(pqxx::nontransaction& tx) {
-    has_schema_ = !tx.exec("SELECT to_regclass('outbox.events')")[0][0].is_null();
-    if (tx.exec("SELECT to_regclass('outbox.schema_migrations')")[0][0].is_null()) return;
-    for (const auto& row : tx.exec("SELECT version, name, checksum FROM outbox.schema_migrations"))
+    has_schema_ = !tx.exec("SELECT to_regclass('" + schema_.first_table + "')")[0][0].is_null();
+    if (tx.exec("SELECT to_regclass('" + table() + "')")[0][0].is_null()) return;
+    for (const auto& row : tx.exec("SELECT version, name, checksum FROM " + table()))
       applied_[row[0].as<int>()] = {row[1].as<std::string>(), row[2].as<std::string>()};
   }
-  static void record(pqxx::work& tx, const Migration& migration) {
-    sql::exec(tx,
-              "INSERT INTO outbox.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+  [[nodiscard]] std::string table() const { return schema_.name + ".schema_migrations"; }
+  void record(pqxx::work& tx, const Migration& migration) const {
+    sql::exec(tx, "INSERT INTO " + table() + " (version, name, checksum) VALUES ($1, $2, $3)",
               migration.version, std::string(migration.name), std::string(migration.checksum));
   }
 
+  Schema schema_;
   pqxx::connection connection_;
   std::map<int, Applied> applied_;
   bool has_schema_ = false;
@@ -97,104 +121,163 @@ class Migrator {
 
 // Translates what libpqxx throws, once.
 template <class Body>
-auto translated(Body body) {
+auto translated(const Schema& schema, Body body) {
   try {
     return body();
   } catch (const pqxx::sql_error& e) {
-    const std::string state = sql::sqlstate(e);
-    throw Failure(
-        state == "42501" ? ErrorKind::kNoPermission : ErrorKind::kPostgresUnavailable, e.what(),
-        state == "42501" ? "migrate as the role that shall own the outbox: it needs CREATE on "
-                           "the database, and CREATEROLE or the two group roles made before"
-                         : "");
+    const bool denied = sql::sqlstate(e) == "42501";
+    throw Failure(denied ? ErrorKind::kNoPermission : ErrorKind::kPostgresUnavailable, e.what(),
+                  denied ? schema.rights : "");
   } catch (const pqxx::failure& e) {
     throw Failure(ErrorKind::kPostgresUnavailable, e.what());
   }
 }
 
+void apply_missing(Migrator& migrator, const Schema& schema, std::ostream& out) {
+  migrator.require_known();
+  if (migrator.has_schema() && migrator.applied().empty())
+    throw Failure(ErrorKind::kSchemaVersion,
+                  "schema " + schema.name + " exists, but no migration is recorded",
+                  "if another tool applied these files, run `postrider migrate baseline`");
+  for (const auto& migration : schema.files) {
+    if (migrator.applied().contains(migration.version)) continue;
+    migrator.apply(migration);
+    out << "applied   " << migration.version << ' ' << migration.name << '\n';
+  }
+}
+
+void adopt_all(Migrator& migrator, const Schema& schema, std::ostream& out) {
+  migrator.require_known();
+  if (!migrator.has_schema())
+    throw Failure(
+        ErrorKind::kSchemaVersion, "there is no schema " + schema.name + " to adopt",
+        "run `postrider migrate up`, or apply the files of `postrider migrate --print` first");
+  {
+    pqxx::nontransaction tx(migrator.connection());
+    if (tx.exec("SELECT to_regprocedure('" + schema.last_function + "')")[0][0].is_null())
+      throw Failure(
+          ErrorKind::kSchemaVersion,
+          "only a part of the files was applied: " + schema.last_function + " does not exist",
+          "apply all files of `postrider migrate --print`");
+  }
+  for (const auto& migration : schema.files) {
+    if (migrator.applied().contains(migration.version)) continue;
+    migrator.adopt(migration);
+    out << "adopted   " << migration.version << ' ' << migration.name << '\n';
+  }
+}
+
+void revert_all(Migrator& migrator, const Schema& schema, std::ostream& out) {
+  for (auto migration = schema.files.rbegin(); migration != schema.files.rend(); ++migration) {
+    if (!migrator.applied().contains(migration->version)) continue;
+    migrator.revert(*migration);
+    out << "reverted  " << migration->version << ' ' << migration->name << '\n';
+  }
+}
+
+bool print_applied(const Migrator& migrator, const Schema& schema, std::ostream& out) {
+  bool complete = true;
+  for (const auto& migration : schema.files) {
+    const auto row = migrator.applied().find(migration.version);
+    const bool applied = row != migrator.applied().end();
+    const bool changed = applied && row->second.checksum != migration.checksum;
+    out << (changed   ? "CHANGED   "
+            : applied ? "applied   "
+                      : "pending   ")
+        << migration.version << ' ' << migration.name << '\n';
+    complete = complete && applied && !changed;
+  }
+  for (const auto& [version, row] : migrator.applied())
+    if (version > schema.files.back().version) {
+      out << "UNKNOWN   " << version << ' ' << row.name << '\n';
+      complete = false;
+    }
+  return complete;
+}
+
+void print_files(const Schema& schema, std::ostream& out) {
+  for (const auto& migration : schema.files)
+    out << "-- " << migration.version << ' ' << migration.name << '\n' << migration.up << '\n';
+}
+
 }  // namespace
 
 void migrate_up(const MigrateOptions& options, std::ostream& out) {
-  translated([&] {
-    Migrator migrator(options.owner_conninfo);
-    migrator.require_known();
-    if (migrator.has_schema() && migrator.applied().empty())
-      throw Failure(ErrorKind::kSchemaVersion, "schema outbox exists, but no migration is recorded",
-                    "if another tool applied these files, run `postrider migrate baseline`");
-    for (const auto& migration : service_migrations()) {
-      if (migrator.applied().contains(migration.version)) continue;
-      migrator.apply(migration);
-      out << "applied   " << migration.version << ' ' << migration.name << '\n';
-    }
+  const Schema schema = service_schema();
+  translated(schema, [&] {
+    Migrator migrator(options.owner_conninfo, schema);
+    apply_missing(migrator, schema, out);
     initialise(migrator.connection(), options, out);
   });
 }
 
 void migrate_baseline(const MigrateOptions& options, std::ostream& out) {
-  translated([&] {
-    Migrator migrator(options.owner_conninfo);
-    migrator.require_known();
-    if (!migrator.has_schema())
-      throw Failure(
-          ErrorKind::kSchemaVersion, "there is no outbox to adopt",
-          "run `postrider migrate up`, or apply the files of `postrider migrate --print` first");
-    {
-      pqxx::nontransaction tx(migrator.connection());
-      if (tx.exec("SELECT to_regprocedure('outbox.maintain()')")[0][0].is_null())
-        throw Failure(ErrorKind::kSchemaVersion,
-                      "only a part of the files was applied: outbox.maintain() "
-                      "does not exist",
-                      "apply all files of `postrider migrate --print`");
-    }
-    for (const auto& migration : service_migrations()) {
-      if (migrator.applied().contains(migration.version)) continue;
-      migrator.adopt(migration);
-      out << "adopted   " << migration.version << ' ' << migration.name << '\n';
-    }
+  const Schema schema = service_schema();
+  translated(schema, [&] {
+    Migrator migrator(options.owner_conninfo, schema);
+    adopt_all(migrator, schema, out);
     initialise(migrator.connection(), options, out);
   });
 }
 
 void migrate_down(const MigrateOptions& options, bool drop_slot, std::ostream& out) {
-  translated([&] {
-    Migrator migrator(options.owner_conninfo);
+  const Schema schema = service_schema();
+  translated(schema, [&] {
+    Migrator migrator(options.owner_conninfo, schema);
     migrator.require_known();
     remove_slots(migrator.connection(), options, drop_slot, out);
-    const auto known = service_migrations();
-    for (auto migration = known.rbegin(); migration != known.rend(); ++migration) {
-      if (!migrator.applied().contains(migration->version)) continue;
-      migrator.revert(*migration);
-      out << "reverted  " << migration->version << ' ' << migration->name << '\n';
-    }
+    revert_all(migrator, schema, out);
   });
 }
 
 bool migrate_status(const MigrateOptions& options, std::ostream& out) {
-  return translated([&] {
-    Migrator migrator(options.owner_conninfo);
-    bool complete = true;
-    for (const auto& migration : service_migrations()) {
-      const auto row = migrator.applied().find(migration.version);
-      const bool applied = row != migrator.applied().end();
-      const bool changed = applied && row->second.checksum != migration.checksum;
-      out << (changed   ? "CHANGED   "
-              : applied ? "applied   "
-                        : "pending   ")
-          << migration.version << ' ' << migration.name << '\n';
-      complete = complete && applied && !changed;
-    }
-    for (const auto& [version, row] : migrator.applied())
-      if (version > latest_service_schema_version()) {
-        out << "UNKNOWN   " << version << ' ' << row.name << '\n';
-        complete = false;
-      }
+  const Schema schema = service_schema();
+  return translated(schema, [&] {
+    Migrator migrator(options.owner_conninfo, schema);
+    const bool complete = print_applied(migrator, schema, out);
     return print_initialisation(migrator.connection(), options, out) && complete;
   });
 }
 
 void migrate_print(std::ostream& out) {
-  for (const auto& migration : service_migrations())
-    out << "-- " << migration.version << ' ' << migration.name << '\n' << migration.up << '\n';
+  print_files(service_schema(), out);
+}
+
+void migrate_target_up(const std::string& owner_conninfo, std::ostream& out) {
+  const Schema schema = readmodel_schema();
+  translated(schema, [&] {
+    Migrator migrator(owner_conninfo, schema);
+    apply_missing(migrator, schema, out);
+  });
+}
+
+void migrate_target_baseline(const std::string& owner_conninfo, std::ostream& out) {
+  const Schema schema = readmodel_schema();
+  translated(schema, [&] {
+    Migrator migrator(owner_conninfo, schema);
+    adopt_all(migrator, schema, out);
+  });
+}
+
+void migrate_target_down(const std::string& owner_conninfo, std::ostream& out) {
+  const Schema schema = readmodel_schema();
+  translated(schema, [&] {
+    Migrator migrator(owner_conninfo, schema);
+    migrator.require_known();
+    revert_all(migrator, schema, out);
+  });
+}
+
+bool migrate_target_status(const std::string& owner_conninfo, std::ostream& out) {
+  const Schema schema = readmodel_schema();
+  return translated(schema, [&] {
+    Migrator migrator(owner_conninfo, schema);
+    return print_applied(migrator, schema, out);
+  });
+}
+
+void migrate_target_print(std::ostream& out) {
+  print_files(readmodel_schema(), out);
 }
 
 }  // namespace postrider

@@ -1,4 +1,5 @@
-// `postrider migrate`: the outbox schema, its publication, checkpoint row and slot.
+// `postrider migrate`: the outbox schema, its publication, checkpoint row and slot; and the schema
+// of the read models.
 //
 // Safe when two run at once (one advisory lock), and after a crash at any step: files are one
 // transaction each, and a slot that no initialised row vouches for is dropped and made anew, since
@@ -28,5 +29,14 @@ void migrate_baseline(const MigrateOptions& options, std::ostream& out);
 bool migrate_status(const MigrateOptions& options, std::ostream& out);
 // Writes the up files one after another, as `psql -1` takes them.
 void migrate_print(std::ostream& out);
+
+// The same for a database that holds read models: schema postrider, without publication and slot.
+// `owner_conninfo` is of the role that owns the schema there.
+void migrate_target_up(const std::string& owner_conninfo, std::ostream& out);
+// Drops every cursor: the read models' own tables stay, and can only be rebuilt.
+void migrate_target_down(const std::string& owner_conninfo, std::ostream& out);
+void migrate_target_baseline(const std::string& owner_conninfo, std::ostream& out);
+bool migrate_target_status(const std::string& owner_conninfo, std::ostream& out);
+void migrate_target_print(std::ostream& out);
 
 }  // namespace postrider

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "base/jetstream/stream_info.h"
 #include "postrider/lsn.h"
 #include "postrider/position.h"
 #include "relay/options.h"
 #include "relay/postgres/source.h"
-#include "base/jetstream/stream_info.h"
 
 namespace postrider {
 

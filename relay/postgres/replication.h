@@ -13,8 +13,8 @@
 #include <string>
 #include <variant>
 
-#include "postrider/lsn.h"
 #include "base/error.h"
+#include "postrider/lsn.h"
 #include "relay/progress/timeline_history.h"
 #include "relay/wire/replication_frame.h"
 

@@ -13,9 +13,9 @@
 #include <optional>
 #include <string>
 
-#include "postrider/lsn.h"
 #include "base/error.h"
 #include "base/postgres/sql.h"
+#include "postrider/lsn.h"
 #include "relay/progress/decision.h"
 #include "relay/progress/durability.h"
 #include "relay/progress/mark.h"

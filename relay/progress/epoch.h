@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "postrider/lsn.h"
 #include "base/error.h"
+#include "postrider/lsn.h"
 
 namespace postrider {
 

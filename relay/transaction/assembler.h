@@ -10,8 +10,8 @@
 #include <optional>
 #include <unordered_map>
 
-#include "postrider/position.h"
 #include "base/error.h"
+#include "postrider/position.h"
 #include "relay/progress/epoch.h"
 #include "relay/progress/timeline_history.h"
 #include "relay/transaction/outbox_table.h"

@@ -22,8 +22,8 @@
 #include <variant>
 #include <vector>
 
-#include "postrider/lsn.h"
 #include "base/error.h"
+#include "postrider/lsn.h"
 #include "relay/wire/byte_reader.h"
 
 namespace postrider::wire {

@@ -12,8 +12,8 @@
 #include <cstdint>
 #include <variant>
 
-#include "postrider/lsn.h"
 #include "base/error.h"
+#include "postrider/lsn.h"
 #include "relay/wire/byte_reader.h"
 
 namespace postrider::wire {

@@ -8,9 +8,9 @@
 #include <sstream>
 #include <string>
 
+#include "base/error.h"
 #include "dev/process.h"
 #include "migrations/migrations.h"
-#include "base/error.h"
 #include "relay/postgres/source.h"
 #include "service_database.h"
 

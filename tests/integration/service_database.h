@@ -8,9 +8,9 @@
 #include <ostream>
 #include <string>
 
+#include "base/postgres/sql.h"
 #include "daemon/migrate/migrate.h"
 #include "dev/postgres_server.h"
-#include "base/postgres/sql.h"
 
 namespace postrider::testing {
 

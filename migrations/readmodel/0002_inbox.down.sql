@@ -1,0 +1,2 @@
+DROP FUNCTION postrider.inbox_claim(text, text);
+DROP TABLE postrider.inbox;
