@@ -11,7 +11,7 @@ using enum Disposition;
 constexpr int kTemporaryFailure = 75;  // EX_TEMPFAIL of sysexits.h
 
 // In the order of ErrorKind.
-constexpr std::array<ErrorKindInfo, 25> kTable = {{
+constexpr std::array<ErrorKindInfo, 29> kTable = {{
     {"postgres_unavailable", kRetry, kTemporaryFailure},
     {"broker_unavailable", kRetry, kTemporaryFailure},
     {"session_fenced", kRetry, kTemporaryFailure},
@@ -35,6 +35,10 @@ constexpr std::array<ErrorKindInfo, 25> kTable = {{
     {"no_permission", kHalt, 35},
     {"encoder_missing", kHalt, 36},
     {"preflight", kHalt, 37},
+    {"stream_gap", kHalt, 38},
+    {"torn_transaction", kHalt, 39},
+    {"stream_behind", kHalt, 40},
+    {"poison_event", kHalt, 41},
     {"configuration", kHalt, 78},
     {"internal", kHalt, 70},
 }};

@@ -39,6 +39,11 @@ enum class ErrorKind {
   kNoPermission,    // PostgreSQL or NATS refuses for want of a right
   kEncoderMissing,  // an epoch needs an encoder version that this binary lacks
   kPreflight,       // `postrider check` found a failure
+  // Halts of one read model: the others go on.
+  kStreamGap,        // events are missing in the stream
+  kTornTransaction,  // a source transaction without its last event
+  kStreamBehind,     // the stream no longer holds what the read model needs next
+  kPoisonEvent,      // a projection refuses an event
   kConfiguration,
   kInternal,  // an assertion of ours
 };

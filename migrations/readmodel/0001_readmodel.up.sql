@@ -119,24 +119,26 @@ COMMENT ON COLUMN postrider.coverage.updated_at IS 'When the row was last writte
 CREATE TABLE postrider.stopped (
   readmodel     text        PRIMARY KEY REFERENCES postrider.cursor ON DELETE CASCADE,
   first_ordinal bigint      NOT NULL,
-  last_ordinal  bigint      NOT NULL,
+  last_ordinal  bigint,
   position      text        NOT NULL,
   projection    text        NOT NULL,
   sqlstate      text        NOT NULL,
   error         text        NOT NULL,
   stopped_at    timestamptz NOT NULL DEFAULT now(),
-  decision      text        CHECK (decision IN ('retry', 'skip'))
+  decision      text        CHECK (decision IN ('retry', 'skip')),
+  decided_by    text
 );
 COMMENT ON TABLE postrider.stopped IS 'Read models that wait for a person: the source transaction that their projection refuses';
 COMMENT ON COLUMN postrider.stopped.readmodel IS 'The read model; the others go on';
 COMMENT ON COLUMN postrider.stopped.first_ordinal IS 'First event of the refused source transaction';
-COMMENT ON COLUMN postrider.stopped.last_ordinal IS 'Last event of it';
+COMMENT ON COLUMN postrider.stopped.last_ordinal IS 'Last event of it; NULL when it was larger than memory and not read to its end';
 COMMENT ON COLUMN postrider.stopped.position IS 'Position of its first event';
 COMMENT ON COLUMN postrider.stopped.projection IS 'Projection that refused it';
 COMMENT ON COLUMN postrider.stopped.sqlstate IS 'SQLSTATE of the refusal; empty when a C++ handler threw';
 COMMENT ON COLUMN postrider.stopped.error IS 'Message of the refusal';
 COMMENT ON COLUMN postrider.stopped.stopped_at IS 'When it was refused';
 COMMENT ON COLUMN postrider.stopped.decision IS 'What `postrider apply retry` or `skip` ordered; the applier carries it out and deletes the row';
+COMMENT ON COLUMN postrider.stopped.decided_by IS 'Database role that ordered it';
 
 CREATE TABLE postrider.parked (
   readmodel     text              NOT NULL REFERENCES postrider.cursor ON DELETE CASCADE,

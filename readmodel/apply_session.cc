@@ -1,0 +1,471 @@
+#include "readmodel/apply_session.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <utility>
+
+#include "base/failpoint.h"
+#include "readmodel/progress/refusal.h"
+
+namespace postrider {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr milliseconds kPoll{500};        // for a decision, or for the stream
+constexpr milliseconds kHeartbeat{1000};  // a standby judges our life by it
+constexpr milliseconds kLook{2000};       // at the stream: its incarnation, its length, its start
+// A request for messages expires, and says so, after five seconds: longer silence is no silence.
+constexpr seconds kSilence{12};
+
+StreamView view_of(const wire::StreamInfo& stream) {
+  return {stream.created, stream.first_seq, stream.last_seq};
+}
+
+PositionHeader header_of(const wire::StoredMessage& message, const std::string& stream) {
+  const auto header =
+      PositionHeader::parse(wire::find_header(message.headers, kPositionHeader).value_or(""));
+  if (!header)
+    throw Failure(ErrorKind::kForeignMessage,
+                  "stream \"" + stream + "\" sequence " + std::to_string(message.seq) +
+                      " is not a message of this source's relay",
+                  "somebody else published into the stream: see docs/operating.md, \"foreign "
+                  "message\"");
+  return *header;
+}
+
+}  // namespace
+
+ApplySession::ApplySession(const ReadModelOptions& options, const Projections& projections,
+                           Target& target, StreamFeed& feed, Control control, ReadModelBoard& board)
+    : options_(options),
+      projections_(projections),
+      target_(target),
+      feed_(feed),
+      control_(std::move(control)),
+      board_(board),
+      now_(std::chrono::steady_clock::now()),
+      last_statement_(now_),
+      last_look_(now_) {}
+
+ApplySession::~ApplySession() = default;
+
+void ApplySession::run() {
+  cursor_ = target_.open();
+  board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
+  if (!await_decision() || !open_stream()) return;
+  board_.update([](ReadModelStatus& status) {
+    status.state = ReadModelState::kRunning;
+    status.error.clear();
+    status.error_kind.clear();
+  });
+  while (!finished()) {
+    if (pending_.bytes < 2 * options_.batch_bytes) feed_.ask_for_more();
+    wait(kHeartbeat);
+    if (control_.stop_requested()) return;  // what is pending is read again next time
+    now_ = std::chrono::steady_clock::now();
+    take_input();
+    apply_pending();
+    note_coverage();
+    keep_time();
+  }
+}
+
+bool ApplySession::finished() const {
+  return options_.until_caught_up && pending_.events.empty() && chain_->end().seq >= caught_up_seq_;
+}
+
+void ApplySession::wait(milliseconds longest) {
+  std::array<pollfd, 2> entries{{{control_.wake.fd(), POLLIN, 0}, {feed_.fd(), POLLIN, 0}}};
+  ::poll(entries.data(), entries.size(), static_cast<int>(longest.count()));
+}
+
+// ---- Where to begin ----
+
+bool ApplySession::await_decision() {
+  while (auto stop = target_.stop()) {
+    if (stop->decision == "retry") {
+      spdlog::info("read model {}: retrying at ordinal {}, ordered by {}", options_.name,
+                   stop->first_ordinal, stop->decided_by);
+      target_.clear_stop(*stop);
+      return true;
+    }
+    if (stop->decision == "skip") {
+      skip_ = std::move(stop);
+      return true;
+    }
+    const Error error{ErrorKind::kPoisonEvent,
+                      "read model " + options_.name + " is stopped at " + stop->position +
+                          " (ordinal " + std::to_string(stop->first_ordinal) +
+                          "): " + stop->projection + ": " + stop->error,
+                      "correct the projection or its tables and `postrider apply retry " +
+                          options_.name + "`, or `postrider apply skip " + options_.name + "`"};
+    if (options_.until_caught_up) throw Failure(error);
+    board_.update([&](ReadModelStatus& status) {
+      status.state = ReadModelState::kStopped;
+      status.error = error.to_string();
+      status.error_kind = info(error.kind).name;
+    });
+    (void)control_.wake.wait_for(kPoll);
+    if (control_.stop_requested()) return false;
+  }
+  return true;
+}
+
+bool ApplySession::open_stream() {
+  while (true) {
+    const auto stream = feed_.stream_info(options_.stream);
+    Place place =
+        value_or_throw(place_in(cursor_, stream ? std::optional(view_of(*stream)) : std::nullopt));
+    if (std::holds_alternative<ReadFrom>(place) && !cursor_.is_none()) {
+      // Cut back and published again, the stream may hold the same events at other sequences.
+      const auto own = feed_.message(options_.stream, cursor_.seq);
+      if (own && header_of(*own, options_.stream).ordinal != cursor_.ordinal)
+        place = SearchByOrdinal{};
+    }
+    if (std::holds_alternative<SearchByOrdinal>(place))
+      place = value_or_throw(place_after_search(cursor_, search()));
+    if (const auto* from = std::get_if<ReadFrom>(&place)) {
+      chain_.emplace(cursor_, stream->created);
+      caught_up_seq_ = stream->last_seq;
+      feed_.open(options_.stream, options_.source, from->seq);
+      return true;
+    }
+    const auto& why = std::get<WaitForStream>(place).why;
+    board_.update([&](ReadModelStatus& status) {
+      if (status.state != ReadModelState::kWaiting || status.error != why)
+        spdlog::warn("read model {} waits: {}", options_.name, why);
+      status.state = ReadModelState::kWaiting;
+      status.error = why;
+    });
+    (void)control_.wake.wait_for(kPoll);
+    if (control_.stop_requested()) return false;
+    target_.heartbeat();
+  }
+}
+
+// The first message at or beyond the cursor's ordinal: ordinals rise with sequences.
+std::optional<Found> ApplySession::search() {
+  const auto stream = feed_.stream_info(options_.stream);
+  if (!stream) return std::nullopt;
+  std::uint64_t low = std::max<std::uint64_t>(stream->first_seq, 1);
+  std::uint64_t high = stream->last_seq + 1;
+  std::optional<Found> found;
+  while (low < high) {
+    const std::uint64_t middle = low + (high - low) / 2;
+    const auto message = feed_.message_from(options_.stream, middle, options_.source + ".>");
+    if (!message) {
+      high = middle;
+      continue;
+    }
+    const Found here{message->seq, header_of(*message, options_.stream)};
+    if (here.header.ordinal >= cursor_.ordinal) {
+      found = here;
+      high = middle;
+    } else {
+      low = here.seq + 1;
+    }
+  }
+  return found;
+}
+
+// ---- Reading ----
+
+void ApplySession::take_input() {
+  feed_.take(arrived_, notices_);
+  for (auto& event : arrived_) {
+    auto step = chain_->accept(event.seq, event.place);
+    if (!step && step.error().kind == ErrorKind::kStreamGap) {
+      // Before anybody is accused: is the message missing, or was it only not delivered?
+      const auto next =
+          feed_.message_from(options_.stream, chain_->end().seq + 1, options_.source + ".>");
+      if (next && header_of(*next, options_.stream).ordinal == chain_->end().ordinal + 1)
+        throw Failure(ErrorKind::kBrokerUnavailable,
+                      "sequence " + std::to_string(next->seq) + " was not delivered");
+    }
+    if (value_or_throw(std::move(step)) == Chain::Step::kSkip) {
+      board_.update([](ReadModelStatus& status) { ++status.skipped_total; });
+      continue;
+    }
+    pending_.bytes += event.size();
+    pending_.events.push_back(std::move(event));
+    if (!chain_->in_transaction()) {
+      pending_.sizes.push_back(pending_.events.size() - pending_.complete);
+      pending_.ends.push_back(chain_->end());
+      pending_.complete = pending_.events.size();
+    }
+  }
+  for (const auto& text : notices_)
+    if (auto notice = CoverageNotice::parse(text)) coverage_.on_notice(std::move(*notice));
+  // The same event in another stream, or at another sequence: the cursor follows.
+  const Cursor& end = chain_->end();
+  if (end.ordinal == cursor_.ordinal && end.seq != 0 && !(end == cursor_)) {
+    Target::Transaction tx(target_, cursor_, end);
+    tx.commit();
+    cursor_ = end;
+  }
+}
+
+// ---- Applying ----
+
+void ApplySession::apply_pending() {
+  while (pending_.complete > 0) {
+    if (open_) {
+      apply_piece();
+      continue;
+    }
+    if (skip_) {
+      carry_out_skip();
+      continue;
+    }
+    std::size_t transactions = 0;
+    std::size_t events = 0;
+    std::size_t bytes = 0;
+    const bool one_by_one = pending_.ends.front().ordinal <= one_by_one_until_;
+    for (const std::size_t size : pending_.sizes) {
+      std::size_t more = 0;
+      for (std::size_t i = events; i < events + size; ++i) more += pending_.events[i].size();
+      if (transactions > 0 && (one_by_one || events + size > options_.batch_events ||
+                               bytes + more > options_.batch_bytes))
+        break;
+      ++transactions;
+      events += size;
+      bytes += more;
+    }
+    apply_batch(transactions, events);
+    if (control_.stop_requested()) return;
+  }
+  if (pending_.bytes >= 2 * options_.batch_bytes) apply_piece();
+}
+
+namespace {
+
+// What `work` throws, sorted: connection and passing trouble as Failure, the rest as a refusal.
+template <class Work>
+std::optional<Stop> attempt(const std::string& readmodel, std::string& at, Work work) {
+  Stop refusal;
+  try {
+    work();
+    return std::nullopt;
+  } catch (const Failure&) {
+    throw;
+  } catch (const pqxx::sql_error& e) {
+    refusal.sqlstate = sql::sqlstate(e);
+    refusal.error = e.what();
+    if (is_transient(refusal.sqlstate))
+      throw Failure(ErrorKind::kPostgresUnavailable,
+                    "read model " + readmodel + ", " + at + ": " + refusal.error);
+  } catch (const pqxx::failure& e) {
+    throw Failure(ErrorKind::kPostgresUnavailable,
+                  "read model " + readmodel + ", " + at + ": " + e.what());
+  } catch (const std::exception& e) {  // a C++ handler
+    refusal.error = e.what();
+  }
+  refusal.projection = at;
+  return refusal;
+}
+
+}  // namespace
+
+void ApplySession::apply_batch(std::size_t transactions, std::size_t events) {
+  const std::span<const ReceivedEvent> batch(pending_.events.data(), events);
+  const Cursor to = pending_.ends[transactions - 1];
+  std::string at;
+  auto refusal = attempt(options_.name, at, [&] {
+    POSTRIDER_FAILPOINT("apply.before_begin");
+    Target::Transaction tx(target_, cursor_, to);
+    POSTRIDER_FAILPOINT("apply.after_cursor");
+    for (const auto& projection : projections_) {
+      at = projection->name();
+      projection->apply(tx.sql(), batch);
+    }
+    if (const auto notice = coverage_.take_reached(to)) tx.note_coverage(*notice);
+    at = "commit";
+    POSTRIDER_FAILPOINT("apply.before_commit");
+    tx.commit();
+    POSTRIDER_FAILPOINT("apply.after_commit");
+  });
+  last_statement_ = now_;
+  if (refusal) {
+    refusal->first_ordinal = batch.front().place.ordinal;
+    refusal->last_ordinal = batch.back().place.ordinal;
+    refusal->position = batch.front().place.position.to_string();
+    on_refusal(*refusal, transactions, events);
+    return;
+  }
+  cursor_ = to;
+  drop_applied(transactions, events);
+  board_.update([&](ReadModelStatus& status) {
+    ++status.batches_total;
+    status.events_total += events;
+    status.transactions_total += transactions;
+    status.cursor = cursor_;
+  });
+}
+
+// A part of a source transaction that is larger than memory. Committed with its last event.
+void ApplySession::apply_piece() {
+  const bool ends = pending_.complete > 0;
+  const std::size_t events = ends ? pending_.sizes.front() : pending_.events.size();
+  const std::span<const ReceivedEvent> piece(pending_.events.data(), events);
+  const Cursor to = ends ? pending_.ends.front() : chain_->end();
+  std::string at;
+  auto refusal = attempt(options_.name, at, [&] {
+    if (!open_) {
+      open_ = std::make_unique<Target::Transaction>(target_, cursor_, to);
+    } else {
+      open_->move(open_end_, to);
+    }
+    open_end_ = to;
+    for (const auto& projection : projections_) {
+      at = projection->name();
+      projection->apply(open_->sql(), piece);
+    }
+    POSTRIDER_FAILPOINT("apply.between_pieces");
+    if (!ends) return;
+    at = "commit";
+    open_->commit();
+  });
+  last_statement_ = now_;
+  if (refusal) {
+    open_.reset();
+    // It cannot be set aside either: it does not fit into memory.
+    refusal->first_ordinal = cursor_.ordinal + 1;
+    refusal->position = piece.front().place.position.to_string();
+    target_.write_stop(*refusal);
+    throw Failure(ErrorKind::kPoisonEvent, "read model " + options_.name + ": " +
+                                               refusal->projection + " refuses " +
+                                               refusal->position + ": " + refusal->error);
+  }
+  drop_applied(ends ? 1 : 0, events);
+  if (ends) {
+    open_.reset();
+    cursor_ = to;
+  }
+  board_.update([&](ReadModelStatus& status) {
+    status.events_total += events;
+    if (!ends) return;
+    ++status.batches_total;
+    ++status.transactions_total;
+    status.cursor = cursor_;
+  });
+}
+
+void ApplySession::on_refusal(const Stop& refusal, std::size_t transactions, std::size_t events) {
+  if (transactions > 1) {
+    // Somewhere in the batch: the transactions before it are innocent, and so may be those behind.
+    one_by_one_until_ = pending_.ends[transactions - 1].ordinal;
+    return;
+  }
+  if (options_.on_poison == OnPoison::kPark) {
+    spdlog::error("read model {}: parked the transaction of ordinals {} to {}: {}: {}",
+                  options_.name, refusal.first_ordinal, refusal.last_ordinal, refusal.projection,
+                  refusal.error);
+    const Cursor to = pending_.ends.front();
+    Target::Transaction tx(target_, cursor_, to);
+    tx.set_aside(refusal, {pending_.events.data(), events}, "park");
+    tx.commit();
+    cursor_ = to;
+    drop_applied(transactions, events);
+    board_.update([&](ReadModelStatus& status) {
+      ++status.parked_total;
+      status.cursor = cursor_;
+    });
+    return;
+  }
+  target_.write_stop(refusal);
+  throw Failure(ErrorKind::kPoisonEvent, "read model " + options_.name + ": " + refusal.projection +
+                                             " refuses " + refusal.position + ": " + refusal.error);
+}
+
+void ApplySession::carry_out_skip() {
+  const Stop skip = *std::exchange(skip_, std::nullopt);
+  const std::size_t events = pending_.sizes.front();
+  const auto first = pending_.events.front().place.ordinal;
+  if (first != skip.first_ordinal) {
+    target_.clear_stop(skip);  // the order came too late: the cursor is elsewhere
+    return;
+  }
+  Stop exact = skip;
+  exact.last_ordinal = pending_.events[events - 1].place.ordinal;
+  const Cursor to = pending_.ends.front();
+  Target::Transaction tx(target_, cursor_, to);
+  tx.set_aside(exact, {pending_.events.data(), events}, "skip");
+  tx.commit();
+  spdlog::warn("read model {}: skipped ordinals {} to {}, ordered by {}", options_.name, first,
+               exact.last_ordinal, skip.decided_by);
+  cursor_ = to;
+  drop_applied(1, events);
+  board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
+}
+
+void ApplySession::drop_applied(std::size_t transactions, std::size_t events) {
+  const auto count = static_cast<std::ptrdiff_t>(events);
+  for (auto event = pending_.events.begin(); event != pending_.events.begin() + count; ++event)
+    pending_.bytes -= event->size();
+  pending_.events.erase(pending_.events.begin(), pending_.events.begin() + count);
+  pending_.sizes.erase(pending_.sizes.begin(),
+                       pending_.sizes.begin() + static_cast<std::ptrdiff_t>(transactions));
+  pending_.ends.erase(pending_.ends.begin(),
+                      pending_.ends.begin() + static_cast<std::ptrdiff_t>(transactions));
+  pending_.complete -= std::min(pending_.complete, events);
+  progressed_ = true;
+}
+
+// ---- Beside the events ----
+
+void ApplySession::note_coverage() {
+  if (open_) return;  // the connection is in a transaction that must not be seen yet
+  if (const auto notice = coverage_.take_reached(cursor_)) {
+    target_.note_coverage(*notice);
+    last_statement_ = now_;
+  }
+}
+
+void ApplySession::keep_time() {
+  if (now_ - last_statement_ >= kHeartbeat) {
+    if (open_)
+      open_->heartbeat();
+    else
+      target_.heartbeat();
+    last_statement_ = now_;
+  }
+  if (now_ - feed_.heard() > kSilence)
+    throw Failure(ErrorKind::kBrokerUnavailable, "the broker is silent");
+  if (now_ - last_look_ < kLook) return;
+  last_look_ = now_;
+  const auto stream = feed_.stream_info(options_.stream);
+  if (!stream || stream->created != chain_->end().incarnation ||
+      stream->last_seq < chain_->end().seq)
+    throw Failure(
+        ErrorKind::kBrokerUnavailable,
+        "stream \"" + options_.stream + "\" is gone, another one, or shorter than it was");
+  const bool near = retention_is_near(*stream);
+  board_.update([&](ReadModelStatus& status) {
+    if (near && !status.nears_stream_start)
+      spdlog::error(
+          "read model {}: the stream's retention will soon remove events that are not applied yet",
+          options_.name);
+    status.stream_first_seq = stream->first_seq;
+    status.stream_last_seq = stream->last_seq;
+    status.nears_stream_start = near;
+  });
+}
+
+// By the source's clock and ours: an alarm, nothing is decided by it.
+bool ApplySession::retention_is_near(const wire::StreamInfo& stream) const {
+  if (stream.max_age.count() == 0 || cursor_.is_none() || stream.last_seq <= cursor_.seq)
+    return false;
+  const auto committed = std::chrono::microseconds(cursor_.fingerprint.commit_time_us);
+  const auto age = std::chrono::system_clock::now().time_since_epoch() - committed;
+  return age > std::chrono::duration_cast<std::chrono::nanoseconds>(
+                   std::chrono::duration<double, std::nano>(
+                       options_.retention_warning * static_cast<double>(stream.max_age.count())));
+}
+
+}  // namespace postrider

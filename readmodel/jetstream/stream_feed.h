@@ -1,0 +1,65 @@
+// Reads a stream in its order through a pull consumer that acknowledges nothing: the server keeps
+// no progress that could disagree with the cursor, and sends no more than was asked for.
+//
+// Not thread-safe, except that messages are handed over by a thread of nats.c. Memory is bounded by
+// what is asked for: ask_for_more() only while there is room. Throws Failure; afterwards the object
+// is only good for destruction. kForeignMessage when a message is not of this source's relay.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/jetstream/connection.h"
+#include "postrider/received_event.h"
+
+namespace postrider {
+
+class StreamFeed : public NatsConnection {
+ public:
+  // Connects; at most `timeout`. Notices on `notice_subject` come beside the messages.
+  StreamFeed(const NatsOptions& options, const std::string& client_name,
+             std::chrono::milliseconds timeout, const std::string& notice_subject);
+  ~StreamFeed();
+
+  // Begins at `seq` of `stream`, whose messages must all be of `source`.
+  void open(const std::string& stream, const std::string& source, std::uint64_t seq);
+  // Asks the server for more messages where fewer than half of a request are under way.
+  void ask_for_more();
+
+  // An eventfd, readable when take() has something or the connection broke.
+  [[nodiscard]] int fd() const;
+  // Moves what has arrived into `events` and `notices`, which are cleared first.
+  void take(std::vector<ReceivedEvent>& events, std::vector<std::string>& notices);
+  // When the server was last heard of.
+  [[nodiscard]] std::chrono::steady_clock::time_point heard() const { return heard_; }
+
+ private:
+  struct Raw;
+  struct Subscriptions;
+  using Inbox = std::shared_ptr<Mailbox<Raw>>;
+  StreamFeed(const NatsOptions& options, const std::string& client_name,
+             std::chrono::milliseconds timeout, const std::string& notice_subject, Inbox inbox);
+
+  void end_request(std::uint64_t number, std::string_view status, const std::string& why);
+
+  struct Request {
+    std::uint64_t number = 0;
+    std::uint64_t left = 0;  // messages that it may still bring
+  };
+  Inbox inbox_;
+  std::string reply_prefix_;
+  std::unique_ptr<Subscriptions> subscriptions_;
+  std::vector<Raw> raw_;
+  std::string stream_;
+  std::string source_prefix_;
+  std::string consumer_;
+  std::deque<Request> requests_;
+  std::uint64_t last_request_ = 0;
+  std::chrono::steady_clock::time_point heard_;
+};
+
+}  // namespace postrider

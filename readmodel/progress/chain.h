@@ -1,0 +1,40 @@
+// Holds what is read from the stream to the chain that the relay wrote: ordinals without gaps,
+// positions that rise, whole transactions, epochs that never fall. Pure.
+//
+// The chain begins at a cursor. What the cursor covers is skipped, what follows it is applied, and
+// anything else is an error: a read model never guesses.
+#pragma once
+
+#include <cstdint>
+
+#include "base/error.h"
+#include "readmodel/progress/cursor.h"
+
+namespace postrider {
+
+class Chain {
+ public:
+  enum class Step : std::uint8_t { kSkip, kApply };
+
+  // `cursor` stands at the end of a transaction, or is none. `incarnation` is that of the stream
+  // now read.
+  Chain(const Cursor& cursor, std::string incarnation);
+
+  // The next message of the stream. kStreamGap when events are missing before it, kTornTransaction
+  // when the one before it was not the last of its transaction, kHistoryDiffers when it cannot
+  // follow or equal what is covered. After an error the chain is as before.
+  [[nodiscard]] Result<Step> accept(std::uint64_t seq, const PositionHeader& header);
+
+  // The newest message accepted: what the cursor will be once everything up to it is applied.
+  [[nodiscard]] const Cursor& end() const { return end_; }
+  // True between a transaction's first message and its last.
+  [[nodiscard]] bool in_transaction() const { return in_transaction_; }
+
+ private:
+  [[nodiscard]] Result<Step> skip(const PositionHeader& header) const;
+
+  Cursor end_;
+  bool in_transaction_ = false;
+};
+
+}  // namespace postrider
