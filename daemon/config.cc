@@ -107,7 +107,21 @@ std::string at(const std::string& path, const toml::node& node) {
   return path + ":" + std::to_string(node.source().begin.line);
 }
 
-void read_file(const std::string& path, const std::vector<Key>& keys, std::set<std::string>& seen) {
+bool is_repeated(const std::string& section) {
+  return section == "readmodel" || section == "projection";
+}
+
+void read_repeated(const std::string& path, const std::string& section, const toml::node& node,
+                   ReadModelTables& into) {
+  const auto* tables = node.as_array();
+  if (tables == nullptr || !tables->is_array_of_tables())
+    throw Failure(ErrorKind::kConfiguration, at(path, node) + ": " + section + " is not repeated",
+                  "write [[" + section + "]], with two brackets");
+  for (const auto& table : *tables) read_repeated_table(path, section, *table.as_table(), into);
+}
+
+void read_file(const std::string& path, const std::vector<Key>& keys, std::set<std::string>& seen,
+               ReadModelTables& repeated) {
   toml::table file;
   try {
     file = toml::parse_file(path);
@@ -119,6 +133,10 @@ void read_file(const std::string& path, const std::vector<Key>& keys, std::set<s
   }
   for (const auto& [section_key, section_node] : file) {
     const std::string section(section_key.str());
+    if (is_repeated(section)) {
+      read_repeated(path, section, section_node, repeated);
+      continue;
+    }
     const auto* table = section_node.as_table();
     std::vector<std::string> sections;
     std::vector<std::string> names;
@@ -197,15 +215,22 @@ Config load_config(const std::string& path) {
   Config config;
   const auto keys = keys_of(config, config.relay.stream);
   std::set<std::string> seen;
+  ReadModelTables repeated;
   if (!path.empty()) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0)
       throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
                     "check the path given with --config");
-    read_file(path, keys, seen);
+    read_file(path, keys, seen, repeated);
   }
   read_environment(keys, seen);
   complete(config);
+  ReadModelOptions defaults;
+  defaults.source = config.relay.source.name;
+  defaults.stream = config.relay.stream.name;
+  defaults.target_conninfo = config.target_conninfo;
+  defaults.nats = config.relay.nats;
+  config.readmodels = complete(std::move(repeated), defaults);
   return config;
 }
 

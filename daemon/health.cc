@@ -3,12 +3,10 @@
 #include <httplib.h>
 
 #include <charconv>
-#include <chrono>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
-#include "daemon/metrics.h"
 
 namespace postrider {
 namespace {
@@ -16,12 +14,6 @@ namespace {
 constexpr std::size_t kMaxRequestBytes = 8UL * 1024;
 constexpr int kOk = 200;
 constexpr int kUnavailable = 503;
-
-std::int64_t wall_clock_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 std::pair<std::string, int> split_address(const std::string& listen) {
   const auto colon = listen.rfind(':');
@@ -37,13 +29,6 @@ std::pair<std::string, int> split_address(const std::string& listen) {
   return {listen.substr(0, colon), port};
 }
 
-std::string explain(const RelayStatus& status) {
-  std::string text = to_string(status.state);
-  if (status.stalled) text += ": stalled: " + status.stall;
-  if (!status.error_kind.empty()) text += ": " + status.error_kind;
-  return text + "\n";
-}
-
 }  // namespace
 
 struct HealthServer::Impl {
@@ -52,8 +37,7 @@ struct HealthServer::Impl {
   std::thread thread;
 };
 
-HealthServer::HealthServer(const std::string& listen, std::string source,
-                           const std::function<RelayStatus()>& status)
+HealthServer::HealthServer(const std::string& listen, HealthProbe probe)
     : impl_(std::make_unique<Impl>()) {
   auto& server = impl_->server;
   server.set_payload_max_length(kMaxRequestBytes);
@@ -65,15 +49,15 @@ HealthServer::HealthServer(const std::string& listen, std::string source,
   server.Get("/livez", [](const httplib::Request&, httplib::Response& response) {
     response.set_content("alive\n", "text/plain");
   });
-  server.Get("/readyz", [status](const httplib::Request&, httplib::Response& response) {
-    const auto now = status();
-    response.status = now.ready() ? kOk : kUnavailable;
-    response.set_content(explain(now), "text/plain");
+  server.Get("/readyz", [readiness = std::move(probe.readiness)](const httplib::Request&,
+                                                                 httplib::Response& response) {
+    const auto now = readiness();
+    response.status = now.ready ? kOk : kUnavailable;
+    response.set_content(now.text, "text/plain");
   });
-  server.Get("/metrics", [status, source = std::move(source)](const httplib::Request&,
+  server.Get("/metrics", [metrics = std::move(probe.metrics)](const httplib::Request&,
                                                               httplib::Response& response) {
-    response.set_content(metrics_text(source, status(), wall_clock_us()),
-                         "text/plain; version=0.0.4");
+    response.set_content(metrics(), "text/plain; version=0.0.4");
   });
   const auto [host, port] = split_address(listen);
   if (port == 0) {

@@ -99,6 +99,37 @@ void add_relay(CLI::App& app, CommandLine& line) {
   });
 }
 
+void add_apply(CLI::App& app, CommandLine& line) {
+  auto* apply = add_command(app, line, "apply", "Keep read models: apply the stream until stopped");
+  apply->require_subcommand(0, 1);
+  auto options = std::make_shared<ApplyOptions>();
+  apply->add_option("--only", options->only, "Only this read model; may be given several times");
+  apply->add_flag("--until-caught-up", options->until_caught_up,
+                  "Exit 0 once everything in the stream at the start is applied");
+  apply->parse_complete_callback([&line, options] {
+    if (!line.run)
+      line.run = [options](const Config& config) { return run_apply(config, *options); };
+  });
+  auto name = std::make_shared<std::string>();
+  const auto add = [&](const char* command, const char* what,
+                       std::function<int(const Config&, const std::string&)> run) {
+    auto* sub = apply->add_subcommand(command, what);
+    sub->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+    sub->add_option("NAME", *name, "Read model")->required();
+    sub->callback([&line, name, run = std::move(run)] {
+      line.run = [name, run](const Config& config) { return run(config, *name); };
+    });
+  };
+  add("retry", "Try the refused transaction of a stopped read model again",
+      [](const Config& config, const std::string& readmodel) {
+        return run_apply_decision(config, readmodel, "retry");
+      });
+  add("skip", "Go on without the refused transaction; an audit row keeps its events",
+      [](const Config& config, const std::string& readmodel) {
+        return run_apply_decision(config, readmodel, "skip");
+      });
+}
+
 void add_inspection(CLI::App& app, CommandLine& line) {
   add_command(app, line, "check",
               "Look for everything that would break a promise; exit 1 on a failure")
@@ -154,6 +185,7 @@ int main(int argc, char** argv) {
   CommandLine line;
   add_migrate(app, line);
   add_relay(app, line);
+  add_apply(app, line);
   add_inspection(app, line);
   add_dev(app, line);
   try {

@@ -3,8 +3,10 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/config.h"
+#include "readmodel/apply_session.h"
 
 namespace postrider {
 
@@ -22,6 +24,19 @@ struct TailOptions {
   bool json = false;                // one JSON object a line
 };
 int run_tail(const Config& config, const TailOptions& options);
+
+struct ApplyOptions {
+  std::vector<std::string> only;  // read models by name; empty: all
+  bool until_caught_up = false;
+};
+int run_apply(const Config& config, const ApplyOptions& options);
+// `decision` is "retry" or "skip".
+int run_apply_decision(const Config& config, const std::string& readmodel,
+                       const std::string& decision);
+
+// Throws kConfiguration, with the names that there are.
+[[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);
+[[nodiscard]] Projections projections_of(const ReadModelConfig& config);
 
 enum class DevCommand { kUp, kDown, kStatus };
 // Needs no configuration: it writes one. `remove` deletes the data on the way down.

@@ -1,5 +1,6 @@
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -7,6 +8,7 @@
 #include "daemon/commands/commands.h"
 #include "daemon/commands/stop_signals.h"
 #include "daemon/health.h"
+#include "daemon/metrics.h"
 #include "relay/relay.h"
 
 namespace postrider {
@@ -26,6 +28,25 @@ void preflight(const Config& config) {
   if (!context.empty()) throw Failure(ErrorKind::kPreflight, context, remedy);
 }
 
+std::int64_t wall_clock_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+HealthProbe probe_of(const Relay& relay, const std::string& source) {
+  return {.readiness =
+              [&relay] {
+                const auto status = relay.status();
+                std::string text = to_string(status.state);
+                if (status.stalled) text += ": stalled: " + status.stall;
+                if (!status.error_kind.empty()) text += ": " + status.error_kind;
+                return HealthProbe::Readiness{status.ready(), text + "\n"};
+              },
+          .metrics = [&relay,
+                      source] { return metrics_text(source, relay.status(), wall_clock_us()); }};
+}
+
 }  // namespace
 
 int run_relay(const Config& config, bool until_caught_up) {
@@ -40,7 +61,7 @@ int run_relay(const Config& config, bool until_caught_up) {
   });
   std::optional<HealthServer> health;
   if (config.http_listen) {
-    health.emplace(*config.http_listen, options.source.name, [&relay] { return relay.status(); });
+    health.emplace(*config.http_listen, probe_of(relay, options.source.name));
     spdlog::info("health and metrics on port {}", health->port());
   }
   relay.run();

@@ -4,7 +4,7 @@
 
 #include "base/postgres/conninfo.h"
 #include "readmodel/postgres/event_arrays.h"
-#include "readmodel/progress/refusal.h"
+#include "readmodel/postgres/translate.h"
 
 namespace postrider {
 namespace {
@@ -15,29 +15,6 @@ constexpr const char* kSessionSettings =
     "SET client_min_messages = warning; SET DateStyle = ISO; SET client_encoding = 'UTF8'; "
     "SET default_transaction_isolation = 'read committed'; "
     "SET default_transaction_read_only = off; SET row_security = off; SET lock_timeout = '10s'";
-
-Error translate(const pqxx::sql_error& e) {
-  const std::string state = sql::sqlstate(e);
-  if (state == "42501" || state.starts_with("28"))
-    return {ErrorKind::kNoPermission, e.what(),
-            "GRANT postrider_applier to the applier's role, and what its projections need "
-            "(docs/operating.md, \"Roles\")"};
-  if (state == "42P01" || state == "3F000" || state == "42883")  // no such table, schema, function
-    return {ErrorKind::kSchemaVersion, e.what(), "run `postrider migrate up --target`"};
-  return {ErrorKind::kPostgresUnavailable, e.what(), ""};
-}
-
-// Runs `body` and translates what libpqxx throws.
-template <class Body>
-auto translated(Body body) {
-  try {
-    return body();
-  } catch (const pqxx::sql_error& e) {
-    throw Failure(translate(e));
-  } catch (const pqxx::failure& e) {
-    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
-  }
-}
 
 template <class Body>
 auto transact(pqxx::connection& connection, Body body) {

@@ -1,0 +1,153 @@
+#include "daemon/readmodel_config.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <utility>
+
+#include "base/error.h"
+#include "daemon/config_values.h"
+#include "readmodel/subject_pattern.h"
+
+namespace postrider {
+namespace {
+
+struct Key {
+  std::string section;
+  std::string name;
+  std::function<void(const ConfigValue&)> set;
+};
+using V = const ConfigValue&;
+
+constexpr const char* kIdentifier = "[A-Za-z_][A-Za-z0-9_$]{0,62}";
+
+std::string at(const std::string& path, const toml::node& node) {
+  return path + ":" + std::to_string(node.source().begin.line);
+}
+
+std::vector<Key> readmodel_keys(ReadModelConfig& config) {
+  ReadModelOptions& o = config.options;
+  return {
+      {"readmodel", "name", [&](V v) { o.name = v.matching("[a-z0-9_]{1,40}"); }},
+      {"readmodel", "source", [&](V v) { o.source = v.matching("[a-z0-9_-]{1,40}"); }},
+      {"readmodel", "stream", [&](V v) { o.stream = v.matching("[A-Za-z0-9_-]{1,64}"); }},
+      {"readmodel", "schema", [&](V v) { o.schema = v.matching(kIdentifier); }},
+      {"readmodel", "setup", [&](V v) { config.setup_file = v.text(); }},
+      {"readmodel", "on_poison",
+       [&](V v) {
+         o.on_poison = v.one_of({"stop", "park"}) == "stop" ? OnPoison::kStop : OnPoison::kPark;
+       }},
+      {"readmodel", "batch_events",
+       [&](V v) { o.batch_events = static_cast<std::size_t>(v.integer(1, 100'000)); }},
+      {"readmodel", "batch_bytes",
+       [&](V v) { o.batch_bytes = static_cast<std::size_t>(v.integer(4096, 64LL << 20U)); }},
+      {"readmodel", "takeover_after",
+       [&](V v) { o.takeover_after = v.duration(1000, minutes(10)); }},
+      {"readmodel", "retention_warning_percent",
+       [&](V v) { o.retention_warning = static_cast<double>(v.integer(1, 99)) / 100; }},
+  };
+}
+
+std::vector<Key> projection_keys(ProjectionConfig& config) {
+  return {
+      {"projection", "readmodel", [&](V v) { config.readmodel = v.matching("[a-z0-9_]{1,40}"); }},
+      {"projection", "subjects", [&](V v) { config.subjects = v.text(); }},
+      {"projection", "function",
+       [&](V v) {
+         config.function =
+             v.matching("([A-Za-z_][A-Za-z0-9_$]{0,62}\\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}");
+       }},
+  };
+}
+
+void read_keys(const std::string& path, const std::string& section, const toml::table& table,
+               const std::vector<Key>& keys) {
+  for (const auto& [name_key, node] : table) {
+    const std::string name(name_key.str());
+    const auto key = std::ranges::find(keys, name, &Key::name);
+    if (key == keys.end()) {
+      std::vector<std::string> names;
+      for (const auto& k : keys) names.push_back(k.name);
+      throw Failure(
+          ErrorKind::kConfiguration,
+          at(path, node) + ": unknown key \"" + section + "." + name + "\"",
+          "did you mean \"" + nearest_name(section + "." + name, prefixed(section, names)) + "\"?");
+    }
+    key->set(ConfigValue::from_toml(at(path, node) + ": " + section + "." + name, node));
+  }
+}
+
+[[noreturn]] void refuse(const std::string& where, const std::string& what,
+                         const std::string& remedy) {
+  throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);
+}
+
+void check_pattern(const ProjectionConfig& projection, const std::string& source) {
+  const auto& pattern = projection.subjects;
+  const bool reaches =
+      pattern == ">" || pattern.starts_with(source + ".") || pattern.starts_with("*.");
+  if (!is_valid_pattern(pattern) || !reaches)
+    refuse(projection.where, "projection.subjects \"" + pattern + "\" matches no event",
+           "a NATS subject pattern that begins with the source's name: \"" + source + ".>\"");
+}
+
+}  // namespace
+
+void read_repeated_table(const std::string& path, const std::string& section,
+                         const toml::table& table, ReadModelTables& into) {
+  const std::string where = at(path, table);
+  if (section == "readmodel") {
+    ReadModelConfig config;
+    config.where = where;
+    read_keys(path, section, table, readmodel_keys(config));
+    if (config.options.name.empty()) refuse(where, "readmodel.name is not set", "name it");
+    // Beside the configuration file, wherever the program was started.
+    if (!config.setup_file.empty())
+      config.setup_file = (std::filesystem::path(path).parent_path() / config.setup_file).string();
+    into.readmodels.push_back(std::move(config));
+    return;
+  }
+  ProjectionConfig config;
+  config.where = where;
+  read_keys(path, section, table, projection_keys(config));
+  if (config.subjects.empty() || config.function.empty())
+    refuse(where, "a projection needs subjects and function",
+           "subjects = \"shop.order.>\" and function = \"apply_orders\"");
+  into.projections.push_back(std::move(config));
+}
+
+std::vector<ReadModelConfig> complete(ReadModelTables tables, const ReadModelOptions& defaults) {
+  auto& readmodels = tables.readmodels;
+  for (auto& readmodel : readmodels) {
+    ReadModelOptions& o = readmodel.options;
+    if (o.source.empty()) o.source = defaults.source;
+    if (o.stream.empty()) o.stream = defaults.stream;
+    o.target_conninfo = defaults.target_conninfo;
+    o.nats = defaults.nats;
+    if (std::ranges::count(readmodels, o.name, [](const auto& r) { return r.options.name; }) > 1)
+      refuse(readmodel.where, "read model \"" + o.name + "\" is there twice", "names are unique");
+  }
+  for (auto& projection : tables.projections) {
+    if (projection.readmodel.empty() && readmodels.size() == 1)
+      projection.readmodel = readmodels.front().options.name;
+    const auto found = std::ranges::find(readmodels, projection.readmodel,
+                                         [](const auto& r) { return r.options.name; });
+    if (found == readmodels.end()) {
+      std::vector<std::string> names;
+      for (const auto& readmodel : readmodels) names.push_back(readmodel.options.name);
+      refuse(projection.where,
+             "projection.readmodel \"" + projection.readmodel + "\" is no [[readmodel]]",
+             names.empty() ? "add a [[readmodel]] with that name"
+                           : "did you mean \"" + nearest_name(projection.readmodel, names) + "\"?");
+    }
+    check_pattern(projection, found->options.source);
+    found->projections.push_back(std::move(projection));
+  }
+  for (const auto& readmodel : readmodels)
+    if (readmodel.projections.empty())
+      refuse(readmodel.where, "read model \"" + readmodel.options.name + "\" has no projection",
+             "add a [[projection]] with readmodel = \"" + readmodel.options.name + "\"");
+  return std::move(readmodels);
+}
+
+}  // namespace postrider

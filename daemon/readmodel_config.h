@@ -1,0 +1,41 @@
+// The repeated tables of the configuration file: [[readmodel]] and [[projection]].
+#pragma once
+
+#include <toml++/toml.h>
+#include <string>
+#include <vector>
+
+#include "readmodel/options.h"
+
+namespace postrider {
+
+struct ProjectionConfig {
+  std::string where;  // file:line, for messages
+  std::string readmodel;
+  std::string subjects;  // NATS subject pattern, beginning with the source's name
+  std::string function;  // in the target database
+};
+
+struct ReadModelConfig {
+  std::string where;
+  ReadModelOptions options;
+  std::string setup_file;  // SQL that makes its tables in an empty schema; empty: made by hand
+  std::vector<ProjectionConfig> projections;  // in the order of the file
+};
+
+struct ReadModelTables {
+  std::vector<ReadModelConfig> readmodels;
+  std::vector<ProjectionConfig> projections;
+};
+
+// Reads one table of section "readmodel" or "projection". `path` is the file's. Throws
+// Failure(kConfiguration).
+void read_repeated_table(const std::string& path, const std::string& section,
+                         const toml::table& table, ReadModelTables& into);
+
+// What the single tables cannot say: each projection finds its read model, and what a read model
+// does not set comes from `defaults`.
+[[nodiscard]] std::vector<ReadModelConfig> complete(ReadModelTables tables,
+                                                    const ReadModelOptions& defaults);
+
+}  // namespace postrider
