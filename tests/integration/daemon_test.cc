@@ -272,8 +272,10 @@ TEST_F(Daemon, CheckNamesWhatIsWrongAndTheRemedy) {
   sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"postrider_shop\", other)'");
   sql("SET synchronous_commit = local; SELECT pg_reload_conf()");
   sql("SET synchronous_commit = local; UPDATE outbox.settings SET max_payload_bytes = 5000000");
-  sql("SET synchronous_commit = local; GRANT EXECUTE ON FUNCTION "
-      "pg_logical_emit_message(boolean,text,bytea) TO PUBLIC");
+  // By name: PostgreSQL 17 gave it a fourth parameter.
+  sql("SET synchronous_commit = local; DO $$ DECLARE f regprocedure; BEGIN "
+      "FOR f IN SELECT oid::regprocedure FROM pg_proc WHERE proname = 'pg_logical_emit_message' "
+      "LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', f); END LOOP; END $$");
   EXPECT_EQ(postrider({"check", "--config", config()}), 1);
   for (const char* what :
        {"FAIL synchronous_standby_names", "FAIL max_payload", "FAIL pg_logical_emit_message", "->"})
