@@ -262,6 +262,8 @@ TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
   expect_refusal("[source\n", "bad.toml:1");
   expect_refusal("", "source.name is not set");
   EXPECT_EQ(postrider({"relay", "--config", "/nonexistent"}), 78);
+  EXPECT_EQ(postrider({"relay", "--config", folder_.string()}), 78);
+  EXPECT_NE(output().find("cannot be read"), std::string::npos) << output();
   EXPECT_EQ(postrider({"relay", "--no-such-flag"}), 64);
   EXPECT_EQ(postrider({"frobnicate"}), 64);
   EXPECT_EQ(postrider({"--version"}), 0);
