@@ -108,7 +108,7 @@ auto translated(Body body) {
                            "the database, and CREATEROLE or the two group roles made before"
                          : "");
   } catch (const pqxx::failure& e) {
-    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what(), connection_remedy(e.what()));
   }
 }
 
