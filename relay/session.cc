@@ -262,7 +262,10 @@ void Session::confirm_if_due() {
   if (const auto result = confirmer_.take_result()) {
     durability_.on_confirmed(result->confirm_to);
     confirmed_mark_ = result->mark;
-    own_wal_end_ = result->wal_end;
+    // Much WAL behind the confirmed place is not the row's: others wrote it in the meantime, and it
+    // is still to be confirmed.
+    const bool own = result->wal_end.value < result->confirm_to.value + kIdleConfirmBytes;
+    own_wal_end_ = own ? result->wal_end : Lsn{};
     ++confirmations_;
     POSTRIDER_FAILPOINT("confirm.before_status");
     wal_->send_status(received_, durability_.confirmed(), false);

@@ -99,7 +99,7 @@ class Session {
   bool status_owed_ = true;
   SteadyTime last_confirmation_;
   Mark confirmed_mark_;
-  Lsn own_wal_end_;  // end of the WAL that the last confirmation itself wrote
+  Lsn own_wal_end_;  // end of the WAL that the last confirmation itself wrote; 0 among others'
   std::uint64_t events_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t transactions_ = 0;

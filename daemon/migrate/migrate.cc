@@ -129,7 +129,7 @@ auto translated(const Schema& schema, Body body) {
     throw Failure(denied ? ErrorKind::kNoPermission : ErrorKind::kPostgresUnavailable, e.what(),
                   denied ? schema.rights : "");
   } catch (const pqxx::failure& e) {
-    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what(), connection_remedy(e.what()));
   }
 }
 

@@ -130,6 +130,9 @@ app() {
   psql -qAtX -v ON_ERROR_STOP=1 \
     "host=db.example.com dbname=shop user=app sslmode=verify-full sslrootcert=$folder/ca.pem" "$@"
 }
+say "a forgotten password has its remedy"
+expect 75 "PGPASSFILE" env PGPASSFILE="$folder/none" "$postrider" migrate up --config "$folder/postrider.toml"
+expect 1 "PGPASSFILE" env PGPASSFILE="$folder/none" "$postrider" check --config "$folder/postrider.toml"
 mapfile -t commands < <(block run | sed "s#/etc/postrider#$folder#g")
 [[ ${#commands[@]} == 3 ]] || fail "the README's last block has ${#commands[@]} commands, not 3"
 for command in "${commands[@]}"; do
