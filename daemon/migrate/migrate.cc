@@ -34,7 +34,7 @@ Schema service_schema() {
 }
 Schema readmodel_schema() {
   return {readmodel_migrations(), "postrider", "postrider.cursor",
-          "postrider.inbox_claim(text, text)",
+          "postrider.wait_for(text, interval, text)",
           "migrate as the role that shall own schema postrider: it needs CREATE on the database, "
           "and CREATEROLE or the two group roles made before"};
 }
