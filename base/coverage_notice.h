@@ -15,8 +15,8 @@
 // position     of that message, as in Postrider-Position; "-" when ordinal is 0
 // epoch        decimal; of that message
 //
-// One blank between fields. A reader ignores what it cannot parse: anyone with the right may
-// publish there, and the notice only saves waiting. Pure.
+// One blank between fields. A reader ignores what it cannot parse, such as the word with which
+// `postrider check` tries its right to publish there. Pure.
 #pragma once
 
 #include <cstdint>
