@@ -78,6 +78,7 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"relay", "message_id", [&](V v) { relay.message_id = v.boolean(); }},
       {"relay", "wal_store", [&](V v) { relay.wal_store = v.boolean(); }},
       {"relay", "accept_public_emit", [&](V v) { relay.accept_public_emit = v.boolean(); }},
+      {"relay", "announce", [&](V v) { relay.announce = v.boolean(); }},
       {"relay", "ack_timeout", [&](V v) { relay.ack_timeout = v.duration(100, minutes(10)); }},
       {"relay", "stall_after", [&](V v) { relay.stall_after = v.duration(1000, minutes(60)); }},
       {"relay", "takeover_after",
