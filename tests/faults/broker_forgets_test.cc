@@ -85,6 +85,20 @@ TEST_F(BrokerForgets, AYoungStreamAltogether) {
   expect_all();
 }
 
+// The connection stays and nothing is published: only the proof before the confirmation can see it.
+TEST_F(BrokerForgets, AYoungStreamAltogetherWhileNothingIsWritten) {
+  auto settings = quick();
+  settings["relay.broker_sync_interval"] = "\"10s\"";
+  catch_up(settings);
+  const auto relay = start_relay(settings);
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  nats_client().api("STREAM.DELETE.SHOP");
+  ASSERT_EQ(durable_ordinal(), 0U) << "too late: this shows nothing";
+  EXPECT_TRUE(wait_for_seq(written_, kPatience)) << relay->log();
+  EXPECT_EQ(durable_ordinal(), 0U) << "confirmed what the broker did not hold";
+  expect_all();
+}
+
 TEST_F(BrokerForgets, BeyondTheConfirmDelayTheRelayHaltsAndSaysWhatIsMissing) {
   catch_up();
   const auto relay = start_relay();
