@@ -137,6 +137,29 @@ TEST_F(Halt, OnAPublicationDroppedWhileItRuns) {
   EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
 }
 
+TEST_F(Halt, OnARowThatEmitNeverWrites) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  sql("INSERT INTO outbox.events (subject, payload) VALUES (E'e 1\\r\\nPUB x', '{}')");
+  emit(1);
+  EXPECT_EQ(relay->wait(kPatience), 33) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
+}
+
+TEST_F(Halt, OnAnEventThatTheBrokerCannotTake) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  // More than emit lets through, and more than the broker's max_payload of 1 MiB.
+  sql("INSERT INTO outbox.events (subject, payload_bytes) VALUES ('e', convert_to(repeat('x', "
+      "1048576), 'UTF8'))");
+  emit(1);
+  EXPECT_EQ(relay->wait(kPatience), 34) << relay->log();
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
+}
+
 // The cold copy has the same system identifier and timeline, and writes new commits over the LSNs
 // of commits that were carried.
 TEST_F(Halt, OnADatabasePutBackToAColdCopyWithNewCommitsAtTheSameLsns) {
