@@ -75,6 +75,32 @@ TEST_F(BrokerForgets, ItsTailAndTheRelayIsStartedRightAfter) {
   expect_all();
 }
 
+// A session cannot know when what it finds was stored: perhaps only just.
+TEST_F(BrokerForgets, ItsTailThatTheSessionFoundWhenItBegan) {
+  catch_up(unconfirmed());
+  auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(copy_store());
+  ASSERT_NO_FATAL_FAILURE(carry(1500));
+  relay->kill();
+  relay = start_relay(unconfirmed());
+  // Twice it receives all there is and says so; a confirmation would be done by the second time.
+  for (int round = 0; round < 2; ++round) {
+    sql("SELECT pg_logical_emit_message(false, 'other', repeat('x', 100000))");
+    const auto end = sql("SELECT pg_current_wal_insert_lsn()");
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return sql("SELECT max(write_lsn) >= '" + end +
+                     "' FROM pg_stat_replication WHERE application_name = 'postrider_shop'") == "t";
+        },
+        kPatience))
+        << relay->log();
+  }
+  put_store_back();
+  EXPECT_TRUE(wait_for_seq(written_, kPatience)) << relay->log();
+  expect_all();
+}
+
 TEST_F(BrokerForgets, AYoungStreamAltogether) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());

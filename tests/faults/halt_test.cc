@@ -45,6 +45,19 @@ TEST_F(Halt, OnAForeignMessageWhileItRuns) {
   EXPECT_EQ(last_seq(), 11U) << "nothing may be published behind it";
 }
 
+// The first message of a session is refused, and nothing behind it may be on its way already.
+TEST_F(Halt, OnAForeignMessageThatComesBeforeTheFirstPublish) {
+  emit(10);
+  catch_up();
+  emit(10);
+  const auto relay = start_relay(quick(), "session.after_read_mark=stop");
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  nats_client().publish("shop.intruder", "hello");
+  relay->resume();
+  EXPECT_EQ(relay->wait(kPatience), 27) << relay->log();
+  EXPECT_EQ(last_seq(), 11U) << "nothing may be published behind it";
+}
+
 TEST_F(Halt, OnAForeignMessageThatCopiesAHeader) {
   emit(10);
   catch_up();
