@@ -30,7 +30,8 @@ void make_roles(const dev::PostgresServer& on) {
       on.conninfo("postgres", "postgres"),
       {"CREATE ROLE postrider_writer NOLOGIN", "CREATE ROLE postrider_relay NOLOGIN",
        "CREATE ROLE owner LOGIN", "CREATE ROLE relay LOGIN REPLICATION IN ROLE postrider_relay",
-       "CREATE ROLE app LOGIN IN ROLE postrider_writer"});
+       "CREATE ROLE postrider_applier NOLOGIN", "CREATE ROLE postrider_reader NOLOGIN",
+       "CREATE ROLE app LOGIN IN ROLE postrider_writer, postrider_reader"});
 }
 
 void use_server(const dev::PostgresServer& chosen) {
