@@ -299,7 +299,8 @@ void Session::confirm_if_due() {
   if (const auto result = confirmer_.take_result()) {
     durability_.on_confirmed(result->confirm_to);
     confirmed_mark_ = result->mark;
-    own_wal_end_ = result->wal_end;
+    // Others may have written beside it: of that much WAL, at most what one row can need is ours.
+    own_wal_end_ = std::min(result->wal_end, Lsn{result->confirm_to.value + kIdleConfirmBytes});
     ++confirmations_;
     POSTRIDER_FAILPOINT("confirm.before_status");
     send_status(/*request_reply=*/false);
