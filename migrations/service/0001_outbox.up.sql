@@ -63,7 +63,7 @@ COMMENT ON COLUMN outbox.events.subject IS 'NATS subject without the source''s n
 COMMENT ON COLUMN outbox.events.key IS 'What events are about, for consumers; carried as Postrider-Key; no control characters';
 COMMENT ON COLUMN outbox.events.type IS 'Kind of event, for consumers; carried as Postrider-Type; no control characters';
 COMMENT ON COLUMN outbox.events.content_type IS 'Carried as Content-Type';
-COMMENT ON COLUMN outbox.events.headers IS 'Object of strings, numbers or booleans carried as headers; NULL for none; names checked by emit';
+COMMENT ON COLUMN outbox.events.headers IS 'Object of strings carried as headers, numbers and booleans as their text; NULL for none; names and values checked by emit';
 COMMENT ON COLUMN outbox.events.payload IS 'The event, when written by emit';
 COMMENT ON COLUMN outbox.events.payload_bytes IS 'The event, when written by emit_bytes';
 
