@@ -119,6 +119,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   POSTRIDER_FAILPOINT("session.before_open");
   session.checkpoint = source.open_session(options.source.name);
   POSTRIDER_FAILPOINT("session.after_open");
+  require_binding(session.checkpoint, options.source.slot, options.source.publication);
   if (session.checkpoint.wal_store && !options.wal_store)
     throw Failure(ErrorKind::kConfiguration,
                   "the wal store of source " + options.source.name +

@@ -101,8 +101,15 @@ class SourceChecks {
         row ? "durable up to ordinal " + std::to_string(row->mark.ordinal)
             : "source " + options_.source.name + " is not initialised",
         row ? "" : "run `postrider migrate up`", true);
-    confirm_to_ = row ? row->confirm_to : Lsn{};
-    return row.has_value();
+    if (!row) return false;
+    confirm_to_ = row->confirm_to;
+    try {
+      require_binding(*row, options_.source.slot, options_.source.publication);
+    } catch (const Failure& failure) {
+      add(CheckLevel::kFail, "checkpoint row", failure.error().context, failure.error().remedy,
+          true);
+    }
+    return true;
   }
 
   void publication() {

@@ -61,6 +61,8 @@ T get(const pqxx::row& row, const char* name) {
 
 Checkpoint read_row(const pqxx::row& row) {
   Checkpoint c;
+  c.slot = get<std::string>(row, "slot");
+  c.publication = get<std::string>(row, "publication");
   c.system_id = get<std::string>(row, "system_id");
   c.session = get<std::int64_t>(row, "session");
   c.incarnation = row["incarnation"].is_null() ? "" : get<std::string>(row, "incarnation");
@@ -85,6 +87,19 @@ void require_unfenced(const pqxx::result& answer) {
 }
 
 }  // namespace
+
+void require_binding(const Checkpoint& row, const std::string& slot,
+                     const std::string& publication) {
+  const auto require = [](const char* key, const std::string& ours, const std::string& theirs) {
+    if (ours != theirs)
+      throw Failure(ErrorKind::kConfiguration,
+                    std::string(key) + " is \"" + ours +
+                        "\", but the source was initialised with \"" + theirs + "\"",
+                    std::string("set ") + key + " = \"" + theirs + "\"");
+  };
+  require("source.slot", slot, row.slot);
+  require("source.publication", publication, row.publication);
+}
 
 Source::Source(const std::string& conninfo, const std::string& application_name) {
   try {

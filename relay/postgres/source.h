@@ -48,6 +48,11 @@ struct WalSender {
   std::optional<Lsn> received;
 };
 
+// Throws kConfiguration unless these are the names that the source was initialised with: another
+// source's slot would be taken from its relay and confirmed for events that nobody carried.
+void require_binding(const Checkpoint& row, const std::string& slot,
+                     const std::string& publication);
+
 class Source {
  public:
   // Connects with the role's own settings neutralised and a bound on every statement.

@@ -25,6 +25,8 @@ struct Mark {
 // The checkpoint row of a source (outbox.checkpoint): the newest message known to be durable, and
 // what the slot may have been told.
 struct Checkpoint {
+  std::string slot;         // that covers the source, as `migrate up` made it
+  std::string publication;  // that selects its changes
   std::string system_id;
   std::int64_t session = 0;  // fences later writes
   std::string

@@ -121,6 +121,33 @@ TEST_F(Halt, OnATwoPhaseSlot) {
   expect_halt(24, "two_phase");
 }
 
+// A typing error that names the slot of another source of the same database, whose relay lives.
+TEST_F(Halt, OnTheSlotOfAnotherSourceAndLeavesItsRelayAlone) {
+  auto other = quick();
+  other["source.name"] = "\"other\"";
+  const auto config = write_config(other, "other");
+  ASSERT_EQ(postrider({"migrate", "up", "--config", config.string()}), 0) << output();
+  const auto relay = start_relay(other, {}, "other");
+  const std::string walsender =
+      "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'postrider_other'";
+  ASSERT_TRUE(dev::wait_until([&] { return !sql(walsender).empty(); }, kPatience)) << relay->log();
+  const auto before = sql(walsender);
+  auto wrong = quick();
+  wrong["source.slot"] = "\"postrider_other\"";
+  expect_halt(78, "source.slot", wrong);
+  EXPECT_EQ(sql(walsender), before);
+  EXPECT_TRUE(relay->running());
+  EXPECT_EQ(sql("SELECT session FROM outbox.checkpoint WHERE source = 'shop'"), "0");
+}
+
+TEST_F(Halt, OnAPublicationThatTheSourceWasNotInitialisedWith) {
+  sql("CREATE PUBLICATION another FOR TABLE outbox.events WITH (publish = 'insert', "
+      "publish_via_partition_root = true)");
+  auto wrong = quick();
+  wrong["source.publication"] = "\"another\"";
+  expect_halt(78, "source.publication", wrong);
+}
+
 TEST_F(Halt, OnADroppedPublication) {
   emit(10);
   catch_up();
