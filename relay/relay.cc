@@ -45,7 +45,7 @@ void Relay::request_stop() noexcept {
   wake_.signal();
 }
 
-void Relay::run() {
+bool Relay::run() {
   while (!stop_) {
     try {
       if (run_session()) break;
@@ -56,6 +56,7 @@ void Relay::run() {
     }
   }
   board_.update([](RelayStatus& status) { status.state = RelayState::kStopped; });
+  return caught_up_ || !options_.until_caught_up;
 }
 
 bool Relay::run_session() {
@@ -92,6 +93,7 @@ bool Relay::run_session() {
                   board_);
   try {
     session.run();
+    caught_up_ = session.caught_up();
     return true;
   } catch (const Failure&) {
     published_ordinal_ = session.published_ordinal();

@@ -15,6 +15,17 @@ constexpr milliseconds kConnectTimeout{2000};
 constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
 
+// An LSN just behind a WAL page's header is where the next record would go, but nothing ends there:
+// the server never reports it as decoded. The page before ends where the page begins.
+Lsn reachable(Lsn lsn) {
+  constexpr std::uint64_t kPageSize = 8192;
+  constexpr std::uint64_t kShortHeader = 24;
+  constexpr std::uint64_t kLongHeader = 40;
+  const std::uint64_t offset = lsn.value % kPageSize;
+  if (offset == kShortHeader || offset == kLongHeader) return Lsn{lsn.value - offset};
+  return lsn;
+}
+
 EpochSettings wanted_settings(const RelayOptions& options) {
   return {kEncoderVersion, options.source.name, options.message_id, options.wal_store};
 }
@@ -126,7 +137,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
                       " is open and relay.wal_store is false: its events would be lost",
                   "as the owner: SELECT outbox.disable_wal_store('" + options.source.name +
                       "'), which waits for its writers; or set relay.wal_store = true");
-  session.flushed = source.flush_lsn();
+  session.flushed = reachable(source.flush_lsn());
   session.epochs = value_or_throw(session.checkpoint.epochs_json == "[]"
                                       ? Result<Epochs>(Epochs())
                                       : Epochs::from_json(session.checkpoint.epochs_json));
@@ -155,6 +166,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
     facts.tail = read_tail(*session.client, options, *stream);
   }
   session.start = value_or_throw(decide(facts));
+  session.start.published_before = reachable(source.flush_lsn());
 
   if (!source.publication_exists(options.source.publication))
     throw Failure(ErrorKind::kPublicationMissing,

@@ -66,6 +66,28 @@ TEST_F(Halt, OnAForeignMessageOfAnotherSource) {
   expect_halt(21, "source_went_back");
 }
 
+// Whoever may publish may have made a stream from which messages can be deleted.
+class Erasable : public Halt {
+ protected:
+  Erasable() {
+    nats_client().api("STREAM.CREATE.SHOP", {{"name", "SHOP"},
+                                             {"subjects", {"shop.>"}},
+                                             {"discard", "new"},
+                                             {"duplicate_window", 1'000'000'000}});
+  }
+  void erase(std::uint64_t seq) { nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", seq}}); }
+};
+
+TEST_F(Erasable, AForeignMessageThatNoRelayEverSawIsNotCountedAsAnEvent) {
+  emit(10);
+  catch_up(unconfirmed());
+  nats_client().publish("shop.intruder", "hello");
+  erase(11);
+  const auto relay = start_relay(unconfirmed(), {}, "halting", {"--until-caught-up"});
+  EXPECT_EQ(relay->wait(kPatience), 27) << relay->log();
+  expect_halt(27, "more messages were published than the source has events", unconfirmed());
+}
+
 class UnsafeStream : public Halt,
                      public ::testing::WithParamInterface<std::pair<const char*, Json>> {};
 
