@@ -36,6 +36,8 @@ Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& op
   binding.session = open.checkpoint.session;
   binding.stream = options.stream.name;
   binding.incarnation = open.stream.created;
+  binding.publication = options.source.publication;
+  binding.publication_version = open.checkpoint.publication_version;
   binding.unreadable_up_to = open.start.mark.seq < open.stream.last_seq ? open.stream.last_seq : 0;
   return binding;
 }

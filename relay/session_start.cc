@@ -168,10 +168,8 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.start = value_or_throw(decide(facts));
   session.start.published_before = reachable(source.flush_lsn());
 
-  if (!source.publication_exists(options.source.publication))
-    throw Failure(ErrorKind::kPublicationMissing,
-                  "publication \"" + options.source.publication + "\" does not exist",
-                  "run `postrider migrate up`, and see docs/operating.md, \"publication missing\"");
+  require_publication(source.publication(options.source.publication),
+                      session.checkpoint.publication_version);
   if (session.start.create_stream) make_stream(session, options);
   if (session.start.bind_stream) {
     source.bind_stream(options.source.name, session.checkpoint.session, session.stream.created,

@@ -170,10 +170,12 @@ void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ost
   }
   const NewSlot slot = make_slot(owner, options);
   pqxx::work tx(owner);
-  sql::exec(tx,
-            "UPDATE outbox.checkpoint SET initialised = true, system_id = $2, timeline = $3, "
-            "confirm_to = $4::pg_lsn, updated_at = now() WHERE source = $1",
-            options.source, slot.system_id, slot.timeline, slot.lsn);
+  sql::exec(
+      tx,
+      "UPDATE outbox.checkpoint SET initialised = true, system_id = $2, timeline = $3, "
+      "confirm_to = $4::pg_lsn, publication_version = outbox.publication_version(publication), "
+      "updated_at = now() WHERE source = $1",
+      options.source, slot.system_id, slot.timeline, slot.lsn);
   tx.commit();
   out << "created   slot " << options.slot << " at " << slot.lsn << '\n';
   out << "ready: source " << options.source << '\n';

@@ -63,6 +63,8 @@ Checkpoint read_row(const pqxx::row& row) {
   Checkpoint c;
   c.slot = get<std::string>(row, "slot");
   c.publication = get<std::string>(row, "publication");
+  if (!row["publication_version"].is_null())
+    c.publication_version = get<std::string>(row, "publication_version");
   c.system_id = get<std::string>(row, "system_id");
   c.session = get<std::int64_t>(row, "session");
   c.incarnation = row["incarnation"].is_null() ? "" : get<std::string>(row, "incarnation");
@@ -87,6 +89,26 @@ void require_unfenced(const pqxx::result& answer) {
 }
 
 }  // namespace
+
+void require_publication(const PublicationState& publication, const std::string& expected_version) {
+  const std::string name = "publication \"" + publication.name + "\" ";
+  const std::string see = "docs/operating.md, \"publication missing\"";
+  if (!publication.problem.empty())
+    throw Failure(
+        ErrorKind::kPublicationMissing, name + publication.problem,
+        "put it back: FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root "
+        "= true); `postrider migrate up` makes a missing one. Then see " +
+            see);
+  if (publication.version != expected_version)
+    throw Failure(
+        ErrorKind::kPublicationMissing,
+        name +
+            "was altered since the relay last knew it: events committed meanwhile may "
+            "not have been decoded",
+        "as the owner: SELECT outbox.accept_publication('<source>'), which lets the relay go on; "
+        "then emit again what the stream lacks: " +
+            see);
+}
 
 void require_binding(const Checkpoint& row, const std::string& slot,
                      const std::string& publication) {
@@ -239,9 +261,29 @@ std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
   });
 }
 
-bool Source::publication_exists(const std::string& publication) {
+PublicationState Source::publication(const std::string& name) {
   return transact(*connection_, [&](pqxx::work& tx) {
-    return !sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", publication).empty();
+    PublicationState state;
+    state.name = name;
+    const auto rows = sql::exec(
+        tx,
+        "SELECT outbox.publication_version(p.pubname) AS version, CASE "
+        "WHEN p.puballtables THEN 'is for all tables' "
+        "WHEN NOT p.pubinsert THEN 'does not publish inserts' "
+        "WHEN NOT p.pubviaroot THEN 'publishes partitions instead of their root table' "
+        "WHEN r.oid IS NULL THEN 'does not hold outbox.events' "
+        "WHEN r.prqual IS NOT NULL THEN 'has a row filter on outbox.events' "
+        "WHEN r.prattrs IS NOT NULL THEN 'has a column list on outbox.events' "
+        "ELSE '' END AS problem FROM pg_publication p LEFT JOIN pg_publication_rel r "
+        "ON r.prpubid = p.oid AND r.prrelid = to_regclass('outbox.events') WHERE p.pubname = $1",
+        name);
+    if (rows.empty()) {
+      state.problem = "does not exist";
+      return state;
+    }
+    state.version = get<std::string>(rows[0], "version");
+    state.problem = get<std::string>(rows[0], "problem");
+    return state;
   });
 }
 

@@ -25,8 +25,9 @@ struct Mark {
 // The checkpoint row of a source (outbox.checkpoint): the newest message known to be durable, and
 // what the slot may have been told.
 struct Checkpoint {
-  std::string slot;         // that covers the source, as `migrate up` made it
-  std::string publication;  // that selects its changes
+  std::string slot;                 // that covers the source, as `migrate up` made it
+  std::string publication;          // that selects its changes
+  std::string publication_version;  // as it was when the slot was made; empty: it was missing
   std::string system_id;
   std::int64_t session = 0;  // fences later writes
   std::string

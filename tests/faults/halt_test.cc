@@ -1,5 +1,6 @@
 // What only a person can put right: the relay halts with its own exit code and names the remedy.
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "tests/support/world.h"
 
@@ -185,6 +186,104 @@ TEST_F(Halt, OnAPublicationDroppedWhileItRuns) {
   emit(10);
   EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
 }
+
+// A publication that was altered and put back looks as it always did.
+class AlteredPublication : public Halt {
+ protected:
+  void alter(const std::string& change) { sql("ALTER PUBLICATION postrider " + change); }
+  // docs/operating.md, "publication missing": events that the stream lacks are emitted again.
+  void emit_again_what_the_stream_lacks() {
+    std::string held;
+    for (const auto& message : nats_client().read_stream(kStream))
+      held += (held.empty() ? "'" : ",'") + message.header("Postrider-Id").value() + "'";
+    sql("INSERT INTO outbox.events (id, subject, key, type, content_type, headers, payload, "
+        "payload_bytes) SELECT id, subject, key, type, content_type, headers, payload, "
+        "payload_bytes FROM outbox.events WHERE id NOT IN (" +
+        held + ")");
+  }
+  // Every event of the outbox is in the stream, once.
+  void expect_everything_in_the_stream() {
+    std::set<std::string> ids;
+    const auto messages = nats_client().read_stream(kStream);
+    for (const auto& message : messages) ids.insert(message.header("Postrider-Id").value());
+    EXPECT_EQ(ids.size(), messages.size());
+    EXPECT_EQ(std::to_string(ids.size()), sql("SELECT count(DISTINCT id) FROM outbox.events"));
+  }
+};
+
+TEST_F(AlteredPublication, IsRefusedWithItsRemedyThoughItWasPutBack) {
+  emit(10);
+  catch_up();
+  alter("DROP TABLE outbox.events");
+  emit(5);
+  alter("ADD TABLE outbox.events");
+  emit(3);
+  expect_halt(31, "was altered");
+  EXPECT_EQ(last_seq(), 10U);
+  // As the remedy says.
+  sql("SELECT outbox.accept_publication('shop')");
+  catch_up();
+  emit_again_what_the_stream_lacks();
+  catch_up();
+  expect_everything_in_the_stream();
+  EXPECT_EQ(last_seq(), 18U);
+}
+
+TEST_F(AlteredPublication, IsSeenBeforeAnythingIsConfirmedUnderIt) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  alter("SET (publish = '')");
+  const auto altered = sql("SELECT pg_current_wal_insert_lsn()");
+  emit(5);
+  alter("SET (publish = 'insert')");
+  emit(3);
+  EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
+  EXPECT_EQ(sql("SELECT confirmed_flush_lsn <= '" + altered +
+                "' FROM pg_replication_slots WHERE slot_name = 'postrider_shop'"),
+            "t");
+  sql("SELECT outbox.accept_publication('shop')");
+  catch_up();
+  emit_again_what_the_stream_lacks();
+  catch_up();
+  expect_everything_in_the_stream();
+}
+
+TEST_F(AlteredPublication, ThatPublishesPartitionsHaltsAtTheirRows) {
+  const auto relay = start_relay(unconfirmed());
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  alter("SET (publish_via_partition_root = false)");
+  emit(10);
+  EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  alter("SET (publish_via_partition_root = true)");
+  // Also after the operator's word: those rows are in the WAL as they are.
+  sql("SELECT outbox.accept_publication('shop')");
+  expect_halt(31, "root table", unconfirmed());
+  EXPECT_EQ(last_seq(), 10U);
+}
+
+class PublicationShape : public Halt, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(PublicationShape, ThatLeavesEventsOutIsRefusedWhateverWasAccepted) {
+  sql("DROP PUBLICATION postrider");
+  sql(std::string("CREATE PUBLICATION postrider ") + GetParam());
+  sql("SELECT outbox.accept_publication('shop')");
+  expect_halt(31, "publication");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, PublicationShape,
+    ::testing::Values(
+        "FOR ALL TABLES WITH (publish = 'insert', publish_via_partition_root)",
+        "FOR TABLE outbox.events WITH (publish = 'insert')",
+        "FOR TABLE outbox.events WITH (publish = 'update', publish_via_partition_root)",
+        "FOR TABLE outbox.settings WITH (publish = 'insert', publish_via_partition_root)",
+        "FOR TABLE outbox.events WHERE (subject <> 'x') WITH (publish = 'insert', "
+        "publish_via_partition_root)",
+        "FOR TABLE outbox.events (id, subject) WITH (publish = 'insert', "
+        "publish_via_partition_root)"));
 
 // The cold copy has the same system identifier and timeline, and writes new commits over the LSNs
 // of commits that were carried.
