@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "relay/postgres/source.h"
 #include "relay/session.h"
 
 namespace postrider {
@@ -88,6 +89,8 @@ bool Relay::run_session() {
                                               : open.start.start_lsn.to_string(),
                open.epochs.newest().number);
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
+  const auto number = open.checkpoint.session;
+  const auto last_seq = open.stream.last_seq;
   Session session(options_, std::move(open),
                   {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); }},
                   board_);
@@ -95,7 +98,10 @@ bool Relay::run_session() {
     session.run();
     caught_up_ = session.caught_up();
     return true;
-  } catch (const Failure&) {
+  } catch (const Failure& failure) {
+    if (failure.error().kind == ErrorKind::kForeignMessage)
+      Source(options_.source.conninfo, "postrider " + options_.source.name)
+          .note_foreign(options_.source.name, number, last_seq);
     published_ordinal_ = session.published_ordinal();
     if (session.made_progress()) failures_in_a_row_ = 0;
     held_ = {session.release_wal(), session.received(), session.confirmed()};

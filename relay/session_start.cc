@@ -165,7 +165,11 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
                                stream->messages, stream->lost > 0};
     facts.tail = read_tail(*session.client, options, *stream);
   }
-  session.start = value_or_throw(decide(facts));
+  auto start = decide(facts);
+  if (!start && start.error().kind == ErrorKind::kForeignMessage &&
+      session.stream.created == session.checkpoint.incarnation)
+    source.note_foreign(options.source.name, session.checkpoint.session, session.stream.last_seq);
+  session.start = value_or_throw(std::move(start));
   session.start.published_before = reachable(source.flush_lsn());
 
   require_publication(source.publication(options.source.publication),
@@ -177,6 +181,9 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
     POSTRIDER_FAILPOINT("stream.after_bind");
     session.start.mark.seq = session.stream.last_seq;
   }
+  // The stream is another one, or lost that message with its tail: the sequence will be ours.
+  if (session.checkpoint.foreign_seq)
+    source.note_foreign(options.source.name, session.checkpoint.session, std::nullopt);
   session.wal->start(options.source.slot, options.source.publication, session.start.start_lsn,
                      options.wal_store || session.epochs.any_wal_store());
   open_epoch_if_needed(session, options);

@@ -35,7 +35,8 @@ struct Schema {
 };
 
 Schema service_schema() {
-  return {service_migrations(), "outbox", "outbox.events", "outbox.accept_publication(text)",
+  return {service_migrations(), "outbox", "outbox.events",
+          "outbox.relay_note_foreign(text, bigint, bigint)",
           "migrate as the role that shall own the outbox: it needs CREATE on the database, and "
           "CREATEROLE or the two group roles made before"};
 }

@@ -31,7 +31,22 @@ END
 $$;
 COMMENT ON FUNCTION outbox.accept_publication(text) IS 'The owner''s word that events which an altered publication left out are looked after; then the relay goes on';
 
-REVOKE ALL ON FUNCTION outbox.publication_version(text), outbox.accept_publication(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION outbox.publication_version(text) TO postrider_relay;
+ALTER TABLE outbox.checkpoint ADD COLUMN foreign_seq bigint;
+COMMENT ON COLUMN outbox.checkpoint.foreign_seq IS 'Lowest stream sequence at which a session found the stream to hold more than this source''s messages; NULL: none. No session goes on in a stream that reaches it';
+
+CREATE FUNCTION outbox.relay_note_foreign(p_source text, p_session bigint, p_seq bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE outbox.checkpoint SET foreign_seq = CASE WHEN p_seq IS NOT NULL THEN least(foreign_seq, p_seq) END, updated_at = now()
+    WHERE source = p_source AND session = p_session;
+  RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION outbox.relay_note_foreign(text, bigint, bigint) IS 'Notes where a foreign message was seen, or with NULL that the stream lost that sequence again; false: a newer session exists';
+
+REVOKE ALL ON FUNCTION outbox.publication_version(text), outbox.accept_publication(text),
+  outbox.relay_note_foreign(text, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox.publication_version(text), outbox.relay_note_foreign(text, bigint, bigint) TO postrider_relay;
 
 UPDATE outbox.checkpoint SET publication_version = outbox.publication_version(publication);

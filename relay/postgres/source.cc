@@ -80,6 +80,7 @@ Checkpoint read_row(const pqxx::row& row) {
   c.confirm_to = to_lsn(row["confirm_to"]);
   c.epochs_json = get<std::string>(row, "epochs");
   c.wal_store = get<bool>(row, "wal_store");
+  if (!row["foreign_seq"].is_null()) c.foreign_seq = get<std::uint64_t>(row, "foreign_seq");
   return c;
 }
 
@@ -304,6 +305,16 @@ void Source::bind_stream(const std::string& name, std::int64_t session,
   transact(*connection_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx, "SELECT outbox.relay_bind_stream($1, $2, $3, $4)", name, session,
                                incarnation, static_cast<std::int64_t>(seq)));
+  });
+}
+
+void Source::note_foreign(const std::string& name, std::int64_t session,
+                          std::optional<std::uint64_t> seq) {
+  const std::string value = seq ? std::to_string(*seq) : "";
+  transact(*connection_, [&](pqxx::work& tx) {
+    require_unfenced(sql::exec(tx,
+                               "SELECT outbox.relay_note_foreign($1, $2, nullif($3, '')::bigint)",
+                               name, session, value));
   });
 }
 

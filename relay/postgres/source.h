@@ -101,6 +101,9 @@ class Source {
   // session exists.
   void bind_stream(const std::string& name, std::int64_t session, const std::string& incarnation,
                    std::uint64_t seq);
+  // Nothing: the stream no longer reaches the sequence noted.
+  void note_foreign(const std::string& name, std::int64_t session,
+                    std::optional<std::uint64_t> seq);
   void set_epochs(const std::string& name, std::int64_t session, const std::string& epochs_json,
                   bool wal_store);
   // Returns the WAL's end after the commit: what lies before it is at most this row's own WAL and

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "postrider/lsn.h"
@@ -35,7 +36,8 @@ struct Checkpoint {
   Mark mark;        // seq is the stream's last sequence at binding while ordinal is 0
   Lsn confirm_to;   // the highest LSN that may have been confirmed
   std::string epochs_json;
-  bool wal_store = false;  // emit may write logical messages
+  std::optional<std::uint64_t> foreign_seq;  // the stream held a foreign message there, or before
+  bool wal_store = false;                    // emit may write logical messages
 };
 
 }  // namespace postrider
