@@ -159,6 +159,15 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair<const char*, Json>{"subjects", {{"subjects", {"shop.>", "other.>"}}}}),
     [](const auto& point) { return std::string(point.param.first); });
 
+TEST_F(Halt, OnAStreamThatTakesSmallerMessagesThanEmitAccepts) {
+  nats_client().api(
+      "STREAM.CREATE.SHOP",
+      {{"name", "SHOP"}, {"subjects", {"shop.>"}}, {"discard", "new"}, {"max_msg_size", 65536}});
+  expect_halt(37, "max_msg_size");
+  sql("UPDATE outbox.settings SET max_payload_bytes = 65536");
+  catch_up();
+}
+
 TEST_F(Halt, OnAMissingStreamThatItMayNotMake) {
   auto settings = quick();
   settings["stream.create"] = "false";
