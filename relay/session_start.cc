@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/wake.h"
 #include "migrations/migrations.h"
+#include "relay/tail_chain.h"
 
 namespace postrider {
 namespace {
@@ -91,6 +92,20 @@ void make_stream(OpenSession& session, const RelayOptions& options) {
   spdlog::info("created stream {} for {}", options.stream.name, stream_subjects(options));
 }
 
+// Goes on only behind messages that are all this source's own.
+void require_chain(OpenSession& session, const RelayOptions& options) {
+  const auto foreign = find_foreign(*session.client, options.stream.name,
+                                    session.checkpoint.mark.seq, session.start.mark);
+  if (!foreign) return;
+  session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
+  throw Failure(ErrorKind::kForeignMessage,
+                "stream \"" + options.stream.name + "\" sequence " + std::to_string(foreign->seq) +
+                    " holds " + foreign->what +
+                    ": the event that was meant for that sequence is not in the stream",
+                "restore the stream to before that message, or begin again under a new name "
+                "(docs/operating.md, \"foreign message\")");
+}
+
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
 // that an older relay can hold lies before it. A wal store that was closed by hand and is wanted
 // again needs no new epoch, only the row that opens it.
@@ -170,6 +185,8 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
       session.stream.created == session.checkpoint.incarnation)
     source.note_foreign(options.source.name, session.checkpoint.session, session.stream.last_seq);
   session.start = value_or_throw(std::move(start));
+  if (std::holds_alternative<PositionHeader>(facts.tail) && !session.start.bind_stream)
+    require_chain(session, options);
   session.start.published_before = reachable(source.flush_lsn());
 
   require_publication(source.publication(options.source.publication),

@@ -185,6 +185,19 @@ class LateWindow : public World {
   TcpProxy proxy_;
 };
 
+// The event whose sequence it took is refused, those behind it are stored: only the headers tell.
+TEST_F(LateWindow, WithAForeignMessageInFrontOfItHaltsAndDoesNotGoOnWithoutAnEvent) {
+  const auto old = hold_a_window();
+  nats_client().publish("shop.forged", "{}");
+  old->resume();
+  proxy_.hold_requests(false);
+  EXPECT_EQ(old->wait(kPatience), 27) << old->log();
+  EXPECT_NE(old->log().find("sequence 2 holds"), std::string::npos) << old->log();
+  EXPECT_GT(last_seq(), 100U) << "the rest of the window must have been stored behind it";
+  // Nor does another relay, which reads the same stream.
+  EXPECT_EQ(start_relay(soon(), {}, "next")->wait(kPatience), 27);
+}
+
 TEST_F(LateWindow, ArrivingBehindTheNewOwnersMessagesDoublesNothing) {
   const auto old = hold_a_window();
   const auto successor = start_relay(soon(), {}, "successor");
