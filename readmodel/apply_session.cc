@@ -337,7 +337,7 @@ void ApplySession::apply_piece() {
     // It cannot be set aside either: it does not fit into memory.
     refusal->first_ordinal = cursor_.ordinal + 1;
     refusal->position = piece.front().place.position.to_string();
-    target_.write_stop(*refusal);
+    target_.write_stop(*refusal, cursor_);
     throw Failure(ErrorKind::kPoisonEvent, "read model " + options_.name + ": " +
                                                refusal->projection + " refuses " +
                                                refusal->position + ": " + refusal->error);
@@ -378,7 +378,7 @@ void ApplySession::on_refusal(const Stop& refusal, std::size_t transactions, std
     });
     return;
   }
-  target_.write_stop(refusal);
+  target_.write_stop(refusal, cursor_);
   throw Failure(ErrorKind::kPoisonEvent, "read model " + options_.name + ": " + refusal.projection +
                                              " refuses " + refusal.position + ": " + refusal.error);
 }

@@ -133,8 +133,16 @@ Cursor Target::open() {
                         " from stream " + stream + ", not of " + options_.source + " from " +
                         options_.stream,
                     "give the read model of another source another name");
+    generation_ = row["generation"].as<std::int64_t>();
     return read_cursor(row);
   });
+}
+
+Failure Target::fenced(const Cursor& from) const {
+  return {ErrorKind::kSessionFenced,
+          "another applier, or a rebuild, has moved the cursor of read "
+          "model " +
+              options_.readmodel + " on from ordinal " + std::to_string(from.ordinal)};
 }
 
 std::optional<Stop> Target::stop() {
@@ -158,8 +166,13 @@ std::optional<Stop> Target::stop() {
   });
 }
 
-void Target::write_stop(const Stop& stop) {
+void Target::write_stop(const Stop& stop, const Cursor& at) {
   transact(*connection_, [&](pqxx::work& tx) {
+    const auto same = sql::exec(tx,
+                                "SELECT FROM postrider.cursor WHERE readmodel = $1 AND "
+                                "ordinal = $2 AND generation = $3 FOR UPDATE",
+                                options_.readmodel, number(at.ordinal), generation_);
+    if (same.empty()) throw fenced(at);
     sql::exec(tx,
               "INSERT INTO postrider.stopped (readmodel, first_ordinal, last_ordinal, position, "
               "projection, sqlstate, error) VALUES ($1, $2, nullif($3::bigint, 0), $4, $5, $6, $7) "
@@ -208,17 +221,14 @@ void Target::Transaction::move(const Cursor& from, const Cursor& to) {
         "lsn = $5::pg_lsn, idx = $6, part = $7::int, xid = $8, commit_time_us = $9, epoch = $10, "
         "updated_at = now() "
         "WHERE readmodel = $11 AND ordinal = $12 AND lsn = $13::pg_lsn AND incarnation = $14 "
-        "AND commit_time_us = $15",
+        "AND commit_time_us = $15 AND generation = $16",
         to.incarnation, number(to.seq), number(to.ordinal), number(to.position.timeline),
         to.position.commit_lsn.to_string(), number(to.position.index),
         part ? part->c_str() : nullptr, number(to.fingerprint.xid), to.fingerprint.commit_time_us,
         number(to.epoch), target_.options_.readmodel, number(from.ordinal),
-        from.position.commit_lsn.to_string(), from.incarnation, from.fingerprint.commit_time_us);
-    if (moved.affected_rows() != 1)
-      throw Failure(ErrorKind::kSessionFenced,
-                    "another applier has moved the cursor of read model " +
-                        target_.options_.readmodel + " on from ordinal " +
-                        std::to_string(from.ordinal));
+        from.position.commit_lsn.to_string(), from.incarnation, from.fingerprint.commit_time_us,
+        target_.generation_);
+    if (moved.affected_rows() != 1) throw target_.fenced(from);
   });
 }
 
