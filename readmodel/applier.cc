@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "migrations/migrations.h"
+#include "readmodel/postgres/setup.h"
 
 namespace postrider {
 namespace {
@@ -61,6 +62,7 @@ bool Applier::run_session() {
                    options_.schema});
     target.require_schema(latest_readmodel_schema_version());
     if (!own(target)) return true;
+    set_up(target.connection(), options_);
     StreamFeed feed(options_.nats, "postrider apply " + options_.name, kConnectTimeout,
                     coverage_subject(options_.source));
     ApplySession session(options_, projections_, target, feed,

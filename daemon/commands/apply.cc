@@ -32,7 +32,7 @@ std::int64_t wall_clock_us() {
 class Appliers {
  public:
   void add(const ReadModelConfig& config, bool until_caught_up) {
-    ReadModelOptions options = config.options;
+    ReadModelOptions options = with_setup(config);
     options.until_caught_up = until_caught_up;
     appliers_.push_back(std::make_unique<Applier>(std::move(options), projections_of(config)));
   }
