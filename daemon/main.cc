@@ -128,6 +128,8 @@ void add_apply(CLI::App& app, CommandLine& line) {
       [](const Config& config, const std::string& readmodel) {
         return run_apply_decision(config, readmodel, "skip");
       });
+  add("rebuild", "Build a read model anew from the stream beside the live one, and swap",
+      run_rebuild);
 }
 
 void add_inspection(CLI::App& app, CommandLine& line) {

@@ -34,6 +34,8 @@ int run_apply(const Config& config, const ApplyOptions& options);
 int run_apply_decision(const Config& config, const std::string& readmodel,
                        const std::string& decision);
 
+int run_rebuild(const Config& config, const std::string& readmodel);
+
 // Throws kConfiguration, with the names that there are.
 [[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);
 [[nodiscard]] Projections projections_of(const ReadModelConfig& config);

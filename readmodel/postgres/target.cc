@@ -9,8 +9,6 @@
 namespace postrider {
 namespace {
 
-constexpr int kLockClass = 0x7061;  // "pa": the first half of our advisory locks' two-part key
-
 constexpr const char* kSessionSettings =
     "SET client_min_messages = warning; SET DateStyle = ISO; SET client_encoding = 'UTF8'; "
     "SET default_transaction_isolation = 'read committed'; "
@@ -90,7 +88,7 @@ void Target::require_schema(int known_version) {
 
 bool Target::try_lock() {
   return transact(*connection_, [&](pqxx::work& tx) {
-    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kLockClass,
+    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kApplierLockClass,
                      options_.readmodel)[0][0]
         .as<bool>();
   });
@@ -108,7 +106,7 @@ bool Target::end_dead_holder(std::chrono::milliseconds idle) {
                "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
                "AND a.usename = current_user AND a.state LIKE 'idle%' "
                "AND clock_timestamp() - a.state_change > $3::int * interval '1 millisecond'",
-               kLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
+               kApplierLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
         .as<bool>();
   });
 }

@@ -22,6 +22,10 @@
 
 namespace postrider {
 
+// First half of the advisory locks' two-part key ("pa"); the second is the read model's name
+// hashed.
+inline constexpr int kApplierLockClass = 0x7061;
+
 struct TargetOptions {
   std::string conninfo;
   std::string readmodel;
