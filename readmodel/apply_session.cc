@@ -17,9 +17,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds kPoll{500};        // for a decision, or for the stream
-constexpr milliseconds kHeartbeat{1000};  // a standby judges our life by it
-constexpr milliseconds kLook{2000};       // at the stream: its incarnation, its length, its start
+constexpr milliseconds kPoll{500};  // for a decision, or for the stream
+constexpr milliseconds kLongestWait{1000};
+constexpr int kHeartbeatsPerTakeover = 4;  // a standby judges our life by them
+constexpr milliseconds kLook{2000};        // at the stream: its incarnation, its length, its start
 // A request for messages expires, and says so, after five seconds: longer silence is no silence.
 constexpr seconds kSilence{12};
 
@@ -66,7 +67,7 @@ void ApplySession::run() {
   });
   while (!finished()) {
     if (pending_.bytes < 2 * options_.batch_bytes) feed_.ask_for_more();
-    wait(kHeartbeat);
+    wait(std::min(kLongestWait, heartbeat_interval()));
     if (control_.stop_requested()) return;  // what is pending is read again next time
     now_ = std::chrono::steady_clock::now();
     take_input();
@@ -78,6 +79,10 @@ void ApplySession::run() {
 
 bool ApplySession::finished() const {
   return options_.until_caught_up && pending_.events.empty() && chain_->end().seq >= caught_up_seq_;
+}
+
+milliseconds ApplySession::heartbeat_interval() const {
+  return options_.takeover_after / kHeartbeatsPerTakeover;
 }
 
 void ApplySession::wait(milliseconds longest) {
@@ -111,7 +116,7 @@ bool ApplySession::await_decision() {
       status.error = error.to_string();
       status.error_kind = info(error.kind).name;
     });
-    (void)control_.wake.wait_for(kPoll);
+    (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
     if (control_.stop_requested()) return false;
   }
   return true;
@@ -143,7 +148,7 @@ bool ApplySession::open_stream() {
       status.state = ReadModelState::kWaiting;
       status.error = why;
     });
-    (void)control_.wake.wait_for(kPoll);
+    (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
     if (control_.stop_requested()) return false;
     target_.heartbeat();
   }
@@ -428,7 +433,7 @@ void ApplySession::note_coverage() {
 }
 
 void ApplySession::keep_time() {
-  if (now_ - last_statement_ >= kHeartbeat) {
+  if (now_ - last_statement_ >= heartbeat_interval()) {
     if (open_)
       open_->heartbeat();
     else
