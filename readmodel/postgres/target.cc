@@ -185,7 +185,9 @@ void Target::write_stop(const Stop& stop, const Cursor& at) {
 
 void Target::clear_stop(const Stop& stop) {
   transact(*connection_, [&](pqxx::work& tx) {
-    sql::exec(tx, "DELETE FROM postrider.stopped WHERE readmodel = $1", options_.readmodel);
+    const auto gone =
+        sql::exec(tx, "DELETE FROM postrider.stopped WHERE readmodel = $1", options_.readmodel);
+    if (gone.affected_rows() == 0) return;
     sql::exec(tx,
               "INSERT INTO postrider.audit (by, action, readmodel, first_ordinal, last_ordinal, "
               "detail) VALUES ($1, 'retry', $2, $3, nullif($4::bigint, 0), $5)",
