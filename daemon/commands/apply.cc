@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <iostream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,7 +14,6 @@
 #include "daemon/health.h"
 #include "daemon/readmodel_metrics.h"
 #include "readmodel/applier.h"
-#include "readmodel/postgres/decision.h"
 #include "readmodel/postgres/sql_projection.h"
 
 namespace postrider {
@@ -149,21 +147,6 @@ int run_apply(const Config& config, const ApplyOptions& options) {
     spdlog::info("read model {}: ended at ordinal {} after {} events", status.name,
                  status.cursor.ordinal, status.events_total);
   if (const auto error = appliers.error()) throw Failure(*error);
-  return kExitOk;
-}
-
-int run_apply_decision(const Config& config, const std::string& readmodel,
-                       const std::string& decision) {
-  const auto& options = find_readmodel(config, readmodel).options;
-  const auto stop = decide_stop(options.target_conninfo, readmodel, decision);
-  if (!stop) {
-    std::cout << "read model " << readmodel << " is not stopped: there is nothing to " << decision
-              << '\n';
-    return kExitNegative;
-  }
-  std::cout << decision << "  read model " << readmodel << ", ordinal " << stop->first_ordinal
-            << " at " << stop->position << ": " << stop->projection << ": " << stop->error
-            << "\nthe applier carries it out within a second, or when it is started\n";
   return kExitOk;
 }
 
