@@ -107,7 +107,7 @@ bool Rebuild::run_session() {
 
 void Rebuild::own(Target& target) {
   // One that was killed is gone within moments; one that is paused is ended like any dead applier.
-  const auto deadline = Clock::now() + live_.takeover_after + kPoll;
+  const auto deadline = Clock::now() + std::min(live_.takeover_after, kLongestHold) + kPoll;
   while (!target.try_lock()) {
     (void)target.end_dead_holder(live_.takeover_after);
     if (Clock::now() > deadline)

@@ -14,7 +14,7 @@ void LiveTablesGuard::apply(pqxx::transaction_base& tx, std::span<const Received
                 "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
                 "WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.database = "
                 "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) "
-                "AND n.nspname = $1 LIMIT 1",
+                "AND n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') LIMIT 1",
                 live_schema_);
   if (rows.empty()) return;
   throw Failure(ErrorKind::kConfiguration,
