@@ -58,22 +58,22 @@ class Inbox : public ::testing::Test {
   bool waits(const Claimer& claimer) {
     return dev::wait_until(
         [&] {
-          return database.run("app", "SELECT cardinality(pg_blocking_pids(" +
+          return database.run("reader", "SELECT cardinality(pg_blocking_pids(" +
                                          std::to_string(claimer.pid()) + "))") != "0";
         },
         std::chrono::seconds(10));
   }
   void expect_refused(const std::string& call) {
     SCOPED_TRACE(call);
-    const auto refusal = database.refusal("app", "SELECT " + call);
+    const auto refusal = database.refusal("reader", "SELECT " + call);
     ASSERT_TRUE(refusal) << "it was accepted";
     EXPECT_EQ(refusal->sqlstate, kInvalid) << *refusal;
     EXPECT_FALSE(refusal->hint.empty()) << *refusal;
   }
 
   ServiceDatabase database{ServiceDatabase::Migrated::kNo};
-  Claimer first{database.conninfo("app")};
-  Claimer second{database.conninfo("app")};
+  Claimer first{database.conninfo("reader")};
+  Claimer second{database.conninfo("reader")};
 };
 
 TEST_F(Inbox, ClaimIsTrueOnceForEachConsumer) {
@@ -141,7 +141,7 @@ TEST_F(Inbox, RefusesWhatIsNoName) {
   }
   expect_refused("postrider.inbox_claim(repeat('b', 101), 'e1')");
   expect_refused("postrider.inbox_claim('billing', repeat('e', 201))");
-  EXPECT_EQ(database.run("app", "SELECT postrider.inbox_claim(repeat('b', 100), repeat('e', 200))"),
+  EXPECT_EQ(database.run("reader", "SELECT postrider.inbox_claim(repeat('b', 100), repeat('e', 200))"),
             "t");
   EXPECT_EQ(count(), "1");
 }
@@ -155,8 +155,8 @@ TEST_F(Inbox, ForgetDeletesOnlyOldClaimsOfThatConsumer) {
   database.run("owner",
                "UPDATE postrider.inbox SET claimed_at = now() - interval '8 days' "
                "WHERE event LIKE 'old%'");
-  EXPECT_EQ(database.run("app", "SELECT postrider.inbox_forget('billing', '9 days')"), "0");
-  EXPECT_EQ(database.run("app", "SELECT postrider.inbox_forget('billing', '7 days')"), "2");
+  EXPECT_EQ(database.run("reader", "SELECT postrider.inbox_forget('billing', '9 days')"), "0");
+  EXPECT_EQ(database.run("reader", "SELECT postrider.inbox_forget('billing', '7 days')"), "2");
   EXPECT_FALSE(first.claim("new"));
   EXPECT_FALSE(first.claim("old1", "mailing"));
   EXPECT_TRUE(first.claim("old1"));
@@ -172,7 +172,7 @@ TEST_F(Inbox, ReaderHasTheFunctionsAndNotTheTable) {
   for (const char* statement :
        {"SELECT * FROM postrider.inbox", "DELETE FROM postrider.inbox",
         "INSERT INTO postrider.inbox (consumer, event) VALUES ('billing', 'e1')"}) {
-    const auto refusal = database.refusal("app", statement);
+    const auto refusal = database.refusal("reader", statement);
     ASSERT_TRUE(refusal) << statement;
     EXPECT_EQ(refusal->sqlstate, kDenied) << *refusal;
   }

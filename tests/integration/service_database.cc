@@ -33,8 +33,7 @@ void make_roles(const dev::PostgresServer& on) {
        "CREATE ROLE app LOGIN IN ROLE postrider_writer", "CREATE ROLE postrider_applier NOLOGIN",
        "CREATE ROLE postrider_reader NOLOGIN",
        "CREATE ROLE applier LOGIN IN ROLE postrider_applier",
-       "CREATE ROLE reader LOGIN IN ROLE postrider_reader",
-       "GRANT postrider_reader TO app"});
+       "CREATE ROLE reader LOGIN IN ROLE postrider_reader"});
 }
 
 void use_server(const dev::PostgresServer& chosen) {

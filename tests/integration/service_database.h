@@ -1,6 +1,6 @@
 // A database of a service, fresh for each test, on the one PostgreSQL cluster of this program, with
 // the roles that production should have: owner (migrates), relay (LOGIN REPLICATION), app (a
-// writer and reader); for read models applier and reader. Not thread-safe, but conninfo() may be used from any
+// writer); for read models applier and reader. Not thread-safe, but conninfo() may be used from any
 // thread.
 #pragma once
 
