@@ -19,13 +19,17 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSnapshotPatience{500};
 constexpr milliseconds kSnapshotPoll{5};
 
-// Transactions of others that hold a snapshot now. The live applier, which waits for us, is none.
+// Transactions of others that hold a snapshot now. Not the live applier, which waits for us; nor
+// whoever is in postrider.wait_for, which shows itself by an advisory lock: it waits for the live
+// applier, and so for us, and begins another statement before it reads.
 constexpr const char* kSnapshots = R"(
 SELECT 'backend ' || a.pid || ' (transaction ' || l.virtualtransaction || ', xmin ' || a.backend_xmin || ')'
 FROM pg_catalog.pg_stat_activity a
 JOIN pg_catalog.pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid' AND l.granted
 WHERE a.datname = current_database() AND a.usesysid IS NOT NULL AND a.pid <> pg_backend_pid()
   AND a.backend_xmin IS NOT NULL AND NOT pg_backend_pid() = ANY (pg_blocking_pids(a.pid))
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks w WHERE w.pid = a.pid AND w.locktype = 'advisory'
+                  AND w.classid = 28791 AND w.objid = 0 AND w.objsubid = 2)
 ORDER BY 1)";
 
 // Statements that give the objects of schema $2 what was granted on those of the same name in $1.
