@@ -114,8 +114,10 @@ TEST_F(Rebuild, IsNotHeldUpByWhoeverWaitsForTheReadModel) {
   begin();
   auto* waiter = PQconnectdb(target_conninfo("app").c_str());
   ASSERT_EQ(PQsendQuery(waiter, "SELECT postrider.wait_for('1:1:FFFFFFFF/0', '170 s')"), 1);
-  ASSERT_TRUE(target_says("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND "
-                          "classid = 28791", "1"));
+  ASSERT_TRUE(
+      target_says("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND "
+                  "classid = 28791",
+                  "1"));
   EXPECT_EQ(command({"rebuild", "ledger"}), 0) << output();
   EXPECT_EQ(PQconsumeInput(waiter), 1);
   EXPECT_EQ(PQisBusy(waiter), 1) << "it waited through the swap: " << PQerrorMessage(waiter);
