@@ -110,6 +110,24 @@ TEST_F(Rebuild, WaitsForATransactionThatKeepsAnOldSnapshot) {
   EXPECT_EQ(target_sql(kGeneration), "2");
 }
 
+TEST_F(Rebuild, WaitsForATransactionThatHasReadOneOfTheTables) {
+  begin();
+  auto* reader = PQconnectdb(target_conninfo("app").c_str());
+  PQclear(PQexec(reader, "BEGIN; SELECT count(*) FROM ledger.entry"));  // READ COMMITTED
+  const auto rebuild = apply({"rebuild", "ledger"}, {}, "rebuild");
+  EXPECT_TRUE(dev::wait_until(
+      [&] { return rebuild->log().find("waiting for a reader of") != std::string::npos; },
+      kPatience))
+      << rebuild->log();
+  EXPECT_EQ(target_sql(kGeneration), "1");
+  auto* rows = PQexec(reader, "SELECT n FROM ledger.tally");
+  EXPECT_STREQ(PQgetvalue(rows, 0, 0), "3") << PQerrorMessage(reader);
+  PQclear(rows);
+  PQfinish(reader);
+  EXPECT_EQ(rebuild->wait(kPatience), 0) << rebuild->log();
+  EXPECT_EQ(target_sql(kGeneration), "2");
+}
+
 TEST_F(Rebuild, IsNotHeldUpByWhoeverWaitsForTheReadModel) {
   begin();
   auto* waiter = PQconnectdb(target_conninfo("app").c_str());
