@@ -1,6 +1,7 @@
 // The subcommands that main.cc wires up. Each returns the process's exit code, or throws Failure.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,9 +33,15 @@ struct ApplyOptions {
   bool until_caught_up = false;
 };
 int run_apply(const Config& config, const ApplyOptions& options);
-// `decision` is "retry" or "skip".
+// `decision` is "retry" or "skip". `readmodel` may be NAME/rebuild: a rebuild can be stopped, too.
 int run_apply_decision(const Config& config, const std::string& readmodel,
                        const std::string& decision);
+// The same about parked transactions: the one that begins with `ordinal`, or every one (retry
+// only).
+int run_parked_decision(const Config& config, const std::string& readmodel,
+                        const std::string& decision, std::optional<std::uint64_t> ordinal);
+
+int run_rebuild(const Config& config, const std::string& readmodel);
 
 // Throws kConfiguration, with the names that there are.
 [[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);
