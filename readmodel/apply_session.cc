@@ -17,9 +17,11 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds kPoll{500};        // for a decision, or for the stream
-constexpr milliseconds kHeartbeat{1000};  // a standby judges our life by it
-constexpr milliseconds kLook{2000};       // at the stream: its incarnation, its length, its start
+constexpr milliseconds kPoll{500};         // for a decision, or for the stream
+constexpr milliseconds kHeartbeat{1000};   // a standby judges our life by it
+constexpr milliseconds kBarrierLook{500};  // while there is none
+constexpr milliseconds kBarrierPoll{10};   // while verify holds us: its hold is short
+constexpr milliseconds kLook{2000};        // at the stream: its incarnation, its length, its start
 // A request for messages expires, and says so, after five seconds: longer silence is no silence.
 constexpr seconds kSilence{12};
 
@@ -51,7 +53,8 @@ ApplySession::ApplySession(const ReadModelOptions& options, const Projections& p
       board_(board),
       now_(std::chrono::steady_clock::now()),
       last_statement_(now_),
-      last_look_(now_) {}
+      last_look_(now_),
+      last_barrier_look_(now_ - kBarrierLook) {}
 
 ApplySession::~ApplySession() = default;
 
@@ -66,12 +69,15 @@ void ApplySession::run() {
   });
   while (!finished()) {
     if (pending_.bytes < 2 * options_.batch_bytes) feed_.ask_for_more();
-    wait(kHeartbeat);
+    // What is complete and still there after apply_pending() was held back.
+    wait(barrier_ || pending_.complete > 0 ? kBarrierPoll : kBarrierLook);
     if (control_.stop_requested()) return;  // what is pending is read again next time
     now_ = std::chrono::steady_clock::now();
     take_input();
+    look_at_barrier();
     apply_pending();
     note_coverage();
+    report_barrier_reached();
     keep_time();
   }
 }
@@ -213,12 +219,14 @@ void ApplySession::take_input() {
 
 // ---- Applying ----
 
-void ApplySession::apply_pending() {
+void ApplySession::apply_pending() try {
   while (pending_.complete > 0) {
     if (open_) {
       apply_piece();
       continue;
     }
+    const std::size_t may = admitted(barrier_, pending_.ends);
+    if (may == 0) return;
     if (skip_) {
       carry_out_skip();
       continue;
@@ -230,6 +238,7 @@ void ApplySession::apply_pending() {
     for (const std::size_t size : pending_.sizes) {
       std::size_t more = 0;
       for (std::size_t i = events; i < events + size; ++i) more += pending_.events[i].size();
+      if (transactions == may) break;
       if (transactions > 0 && (one_by_one || events + size > options_.batch_events ||
                                bytes + more > options_.batch_bytes))
         break;
@@ -240,7 +249,12 @@ void ApplySession::apply_pending() {
     apply_batch(transactions, events);
     if (control_.stop_requested()) return;
   }
-  if (pending_.bytes >= 2 * options_.batch_bytes) apply_piece();
+  const bool large = pending_.bytes >= 2 * options_.batch_bytes;
+  if (large && (open_ || admits(barrier_, pending_.events.front().place.position))) apply_piece();
+} catch (const BarrierHit&) {
+  // Nothing was done. The place is looked up, and the rest is cut there.
+  last_barrier_look_ = now_ - kBarrierLook;
+  look_at_barrier();
 }
 
 namespace {
@@ -384,11 +398,12 @@ void ApplySession::on_refusal(const Stop& refusal, std::size_t transactions, std
 }
 
 void ApplySession::carry_out_skip() {
-  const Stop skip = *std::exchange(skip_, std::nullopt);
+  const Stop skip = *skip_;
   const std::size_t events = pending_.sizes.front();
   const auto first = pending_.events.front().place.ordinal;
   if (first != skip.first_ordinal) {
     target_.clear_stop(skip);  // the order came too late: the cursor is elsewhere
+    skip_.reset();
     return;
   }
   Stop exact = skip;
@@ -397,6 +412,7 @@ void ApplySession::carry_out_skip() {
   Target::Transaction tx(target_, cursor_, to);
   tx.set_aside(exact, {pending_.events.data(), events}, "skip");
   tx.commit();
+  skip_.reset();
   spdlog::warn("read model {}: skipped ordinals {} to {}, ordered by {}", options_.name, first,
                exact.last_ordinal, skip.decided_by);
   cursor_ = to;
@@ -427,6 +443,34 @@ void ApplySession::note_coverage() {
   }
 }
 
+void ApplySession::look_at_barrier() {
+  if (open_) return;  // whoever wants to set one waits for our transaction
+  if (!barrier_ && now_ - last_barrier_look_ < kBarrierLook) return;
+  last_barrier_look_ = now_;
+  last_statement_ = now_;
+  auto found = target_.barrier();
+  if (found == barrier_) return;
+  if (!barrier_) {
+    held_since_ = now_;
+    spdlog::info("read model {}: held by verify at ordinal {}", options_.name, cursor_.ordinal);
+  } else if (!found) {
+    spdlog::info("read model {}: goes on at ordinal {} after {} ms", options_.name, cursor_.ordinal,
+                 std::chrono::duration_cast<milliseconds>(now_ - held_since_).count());
+  }
+  barrier_ = std::move(found);
+  barrier_reported_ = false;
+}
+
+void ApplySession::report_barrier_reached() {
+  if (!barrier_ || barrier_reported_ || open_) return;
+  const auto next = pending_.events.empty() ? std::nullopt
+                                            : std::optional(pending_.events.front().place.position);
+  if (!is_reached(*barrier_, next, coverage_.covered_timeline(), coverage_.covered())) return;
+  target_.report_reached(*barrier_);
+  barrier_reported_ = true;
+  POSTRIDER_FAILPOINT("apply.after_barrier_reached");
+}
+
 void ApplySession::keep_time() {
   if (now_ - last_statement_ >= kHeartbeat) {
     if (open_)
@@ -435,7 +479,8 @@ void ApplySession::keep_time() {
       target_.heartbeat();
     last_statement_ = now_;
   }
-  if (now_ - feed_.heard() > kSilence)
+  // While verify holds us nothing may have been asked for.
+  if (!barrier_ && now_ - feed_.heard() > kSilence)
     throw Failure(ErrorKind::kBrokerUnavailable, "the broker is silent");
   if (now_ - last_look_ < kLook) return;
   last_look_ = now_;

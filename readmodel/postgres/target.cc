@@ -9,8 +9,6 @@
 namespace postrider {
 namespace {
 
-constexpr int kLockClass = 0x7061;  // "pa": the first half of our advisory locks' two-part key
-
 constexpr const char* kSessionSettings =
     "SET client_min_messages = warning; SET DateStyle = ISO; SET client_encoding = 'UTF8'; "
     "SET default_transaction_isolation = 'read committed'; "
@@ -90,7 +88,7 @@ void Target::require_schema(int known_version) {
 
 bool Target::try_lock() {
   return transact(*connection_, [&](pqxx::work& tx) {
-    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kLockClass,
+    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kApplierLockClass,
                      options_.readmodel)[0][0]
         .as<bool>();
   });
@@ -108,7 +106,7 @@ bool Target::end_dead_holder(std::chrono::milliseconds idle) {
                "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
                "AND a.usename = current_user AND a.state LIKE 'idle%' "
                "AND clock_timestamp() - a.state_change > $3::int * interval '1 millisecond'",
-               kLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
+               kApplierLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
         .as<bool>();
   });
 }
@@ -191,6 +189,39 @@ void Target::note_coverage(const CoverageNotice& notice) {
   });
 }
 
+std::optional<Barrier> Target::barrier() {
+  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<Barrier> {
+    const auto rows = sql::exec(tx,
+                                "SELECT barrier_holder, barrier_timeline, barrier_lsn FROM "
+                                "postrider.cursor WHERE readmodel = $1 AND barrier_holder IS NOT "
+                                "NULL",
+                                options_.readmodel);
+    if (rows.empty()) return std::nullopt;
+    // Ours until the commit: nobody can set another one before this one is away.
+    const bool abandoned =
+        sql::exec(tx, "SELECT pg_try_advisory_xact_lock_shared($1::int, hashtext($2))",
+                  kBarrierLockClass, options_.readmodel)[0][0]
+            .as<bool>();
+    if (abandoned) {
+      sql::exec(tx, "UPDATE postrider.cursor SET barrier_holder = NULL WHERE readmodel = $1",
+                options_.readmodel);
+      return std::nullopt;
+    }
+    return Barrier{rows[0][0].as<std::string>(), rows[0][1].as<std::uint32_t>(),
+                   Lsn::parse(rows[0][2].c_str()).value_or(Lsn{})};
+  });
+}
+
+void Target::report_reached(const Barrier& barrier) {
+  transact(*connection_, [&](pqxx::work& tx) {
+    sql::exec(tx,
+              "UPDATE postrider.cursor SET barrier_reached = true WHERE readmodel = $1 AND "
+              "barrier_holder = $2 AND barrier_timeline = $3 AND barrier_lsn = $4::pg_lsn",
+              options_.readmodel, barrier.holder, number(barrier.timeline),
+              barrier.lsn.to_string());
+  });
+}
+
 Target::Transaction::Transaction(Target& target, const Cursor& from, const Cursor& to)
     : target_(target), tx_(*target.connection_) {
   move(from, to);
@@ -208,17 +239,27 @@ void Target::Transaction::move(const Cursor& from, const Cursor& to) {
         "lsn = $5::pg_lsn, idx = $6, part = $7::int, xid = $8, commit_time_us = $9, epoch = $10, "
         "updated_at = now() "
         "WHERE readmodel = $11 AND ordinal = $12 AND lsn = $13::pg_lsn AND incarnation = $14 "
-        "AND commit_time_us = $15",
+        "AND commit_time_us = $15 AND (barrier_holder IS NULL OR ordinal = $3 "
+        "OR ($4, $5::pg_lsn) < (barrier_timeline, barrier_lsn))",
         to.incarnation, number(to.seq), number(to.ordinal), number(to.position.timeline),
         to.position.commit_lsn.to_string(), number(to.position.index),
         part ? part->c_str() : nullptr, number(to.fingerprint.xid), to.fingerprint.commit_time_us,
         number(to.epoch), target_.options_.readmodel, number(from.ordinal),
         from.position.commit_lsn.to_string(), from.incarnation, from.fingerprint.commit_time_us);
-    if (moved.affected_rows() != 1)
-      throw Failure(ErrorKind::kSessionFenced,
-                    "another applier has moved the cursor of read model " +
-                        target_.options_.readmodel + " on from ordinal " +
-                        std::to_string(from.ordinal));
+    if (moved.affected_rows() == 1) return;
+    // Read anew: the statement above saw the newest row, this one does, too.
+    const auto held = sql::exec(tx_,
+                                "SELECT 1 FROM postrider.cursor WHERE readmodel = $1 AND "
+                                "ordinal = $2 AND lsn = $3::pg_lsn AND barrier_holder IS NOT NULL",
+                                target_.options_.readmodel, number(from.ordinal),
+                                from.position.commit_lsn.to_string());
+    if (!held.empty())
+      throw BarrierHit(ErrorKind::kSessionFenced, "postrider verify holds read model " +
+                                                      target_.options_.readmodel + " at ordinal " +
+                                                      std::to_string(from.ordinal));
+    throw Failure(ErrorKind::kSessionFenced, "another applier has moved the cursor of read model " +
+                                                 target_.options_.readmodel + " on from ordinal " +
+                                                 std::to_string(from.ordinal));
   });
 }
 
