@@ -130,6 +130,25 @@ void add_apply(CLI::App& app, CommandLine& line) {
       });
 }
 
+void add_verify(CLI::App& app, CommandLine& line) {
+  auto* verify = add_command(app, line, "verify",
+                             "Compare a read model with its source; exit 0 equal, 1 differs, 2 "
+                             "could not say");
+  auto options = std::make_shared<VerifyOptions>();
+  const auto add_options = [options](CLI::App* command) {
+    command->add_option("--timeout", options->timeout_seconds, "Seconds that each wait may take")
+        ->check(CLI::Range(1, 3600));
+    command->add_option("--limit", options->limit, "Findings to list")
+        ->check(CLI::Range(0, 100'000));
+    command->add_flag("--json", options->json, "One JSON object");
+  };
+  add_options(verify);
+  verify->add_option("NAME", options->readmodel, "Read model")->required();
+  verify->callback([&line, options] {
+    line.run = [options](const Config& config) { return run_verify_readmodel(config, *options); };
+  });
+}
+
 void add_inspection(CLI::App& app, CommandLine& line) {
   add_command(app, line, "check",
               "Look for everything that would break a promise; exit 1 on a failure")
@@ -186,6 +205,7 @@ int main(int argc, char** argv) {
   add_migrate(app, line);
   add_relay(app, line);
   add_apply(app, line);
+  add_verify(app, line);
   add_inspection(app, line);
   add_dev(app, line);
   try {

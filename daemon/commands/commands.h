@@ -34,6 +34,15 @@ int run_apply(const Config& config, const ApplyOptions& options);
 int run_apply_decision(const Config& config, const std::string& readmodel,
                        const std::string& decision);
 
+struct VerifyOptions {
+  std::string readmodel;  // for verify NAME
+  int timeout_seconds = 30;
+  std::size_t limit = 100;  // findings to list
+  bool json = false;
+};
+inline constexpr int kExitCouldNotSay = 2;  // neither equal nor different: not compared
+int run_verify_readmodel(const Config& config, const VerifyOptions& options);
+
 // Throws kConfiguration, with the names that there are.
 [[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);
 [[nodiscard]] Projections projections_of(const ReadModelConfig& config);
