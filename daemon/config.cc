@@ -1,6 +1,7 @@
 #include "daemon/config.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <toml++/toml.h>
 #include <algorithm>
@@ -78,6 +79,7 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"relay", "message_id", [&](V v) { relay.message_id = v.boolean(); }},
       {"relay", "wal_store", [&](V v) { relay.wal_store = v.boolean(); }},
       {"relay", "accept_public_emit", [&](V v) { relay.accept_public_emit = v.boolean(); }},
+      {"relay", "announce", [&](V v) { relay.announce = v.boolean(); }},
       {"relay", "ack_timeout", [&](V v) { relay.ack_timeout = v.duration(100, minutes(10)); }},
       {"relay", "stall_after", [&](V v) { relay.stall_after = v.duration(1000, minutes(60)); }},
       {"relay", "takeover_after",
@@ -181,7 +183,7 @@ void require(bool good, const char* what, const char* remedy) {
 void complete(Config& config) {
   RelayOptions& relay = config.relay;
   require(!relay.source.name.empty(), "source.name is not set",
-          "name the source, for example \"shop\"");
+          "name the source in the file given with --config, for example \"shop\"");
   if (relay.source.slot.empty()) {
     relay.source.slot = "postrider_" + relay.source.name;
     std::ranges::replace(relay.source.slot, '-', '_');
@@ -219,9 +221,11 @@ Config load_config(const std::string& path) {
   ReadModelTables repeated;
   if (!path.empty()) {
     struct stat status {};
-    if (::stat(path.c_str(), &status) != 0)
+    // toml++ takes a folder for an empty file.
+    if (::access(path.c_str(), R_OK) != 0 || ::stat(path.c_str(), &status) != 0 ||
+        S_ISDIR(status.st_mode))
       throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
-                    "check the path given with --config");
+                    "check the path given with --config, and its rights");
     read_file(path, keys, seen, repeated);
   }
   read_environment(keys, seen);

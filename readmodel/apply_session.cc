@@ -18,7 +18,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr milliseconds kPoll{500};         // for a decision, or for the stream
-constexpr milliseconds kHeartbeat{1000};   // a standby judges our life by it
+constexpr int kHeartbeatsPerTakeover = 4;  // a standby judges our life by them
 constexpr milliseconds kBarrierLook{500};  // while there is none
 constexpr milliseconds kBarrierPoll{10};   // while verify holds us: its hold is short
 constexpr milliseconds kLook{2000};        // at the stream: its incarnation, its length, its start
@@ -70,7 +70,8 @@ void ApplySession::run() {
   while (!finished()) {
     if (pending_.bytes < 2 * options_.batch_bytes) feed_.ask_for_more();
     // What is complete and still there after apply_pending() was held back.
-    wait(barrier_ || pending_.complete > 0 ? kBarrierPoll : kBarrierLook);
+    const bool is_held = barrier_ || pending_.complete > 0;
+    wait(std::min(is_held ? kBarrierPoll : kBarrierLook, heartbeat_interval()));
     if (control_.stop_requested()) return;  // what is pending is read again next time
     now_ = std::chrono::steady_clock::now();
     take_input();
@@ -84,6 +85,10 @@ void ApplySession::run() {
 
 bool ApplySession::finished() const {
   return options_.until_caught_up && pending_.events.empty() && chain_->end().seq >= caught_up_seq_;
+}
+
+milliseconds ApplySession::heartbeat_interval() const {
+  return options_.takeover_after / kHeartbeatsPerTakeover;
 }
 
 void ApplySession::wait(milliseconds longest) {
@@ -117,7 +122,7 @@ bool ApplySession::await_decision() {
       status.error = error.to_string();
       status.error_kind = info(error.kind).name;
     });
-    (void)control_.wake.wait_for(kPoll);
+    (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
     if (control_.stop_requested()) return false;
   }
   return true;
@@ -149,7 +154,7 @@ bool ApplySession::open_stream() {
       status.state = ReadModelState::kWaiting;
       status.error = why;
     });
-    (void)control_.wake.wait_for(kPoll);
+    (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
     if (control_.stop_requested()) return false;
     target_.heartbeat();
   }
@@ -472,7 +477,7 @@ void ApplySession::report_barrier_reached() {
 }
 
 void ApplySession::keep_time() {
-  if (now_ - last_statement_ >= kHeartbeat) {
+  if (now_ - last_statement_ >= heartbeat_interval()) {
     if (open_)
       open_->heartbeat();
     else

@@ -60,6 +60,7 @@ class ApplySession {
   [[nodiscard]] bool await_decision();
   [[nodiscard]] bool open_stream();
   [[nodiscard]] std::optional<Found> search();
+  [[nodiscard]] std::chrono::milliseconds heartbeat_interval() const;
   void wait(std::chrono::milliseconds longest);
   void take_input();
   void apply_pending();

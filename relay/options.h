@@ -46,6 +46,7 @@ struct RelayOptions {
   bool message_id = true;
   bool wal_store = false;
   bool accept_public_emit = false;
+  bool announce = true;
   milliseconds ack_timeout{10'000};
   milliseconds stall_after{30'000};
   milliseconds takeover_after{4'000};

@@ -67,6 +67,7 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       durability_(confirm_delay(options), open.start.mark,
                   std::max(open.slot_confirmed, open.checkpoint.confirm_to),
                   std::chrono::steady_clock::now()),
+      announcer_(open.start.mark),
       confirmer_(std::move(open.source), *client_, binding_of(options, open)),
       now_(std::chrono::steady_clock::now()),
       received_(open.slot_confirmed),
@@ -77,6 +78,9 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       last_status_(now_),
       last_confirmation_(now_),
       confirmed_mark_(open.checkpoint.mark) {
+  notice_.system_id = open.checkpoint.system_id;
+  notice_.timeline = history_.current();
+  notice_.incarnation = open.stream.created;
   board_.update([&](RelayStatus& status) {
     status.session = open.checkpoint.session;
     status.incarnation = open.stream.created;
@@ -120,13 +124,21 @@ void Session::wait() {
                                  {wal_->socket(), 0, 0}}};
   if (may_read()) entries[3].events |= POLLIN;
   if (wal_->wants_write()) entries[3].events |= POLLOUT;
-  const auto longest = std::min({kLongestWait, options_.ack_timeout / 4,
+  const auto longest = std::min({kLongestWait, options_.ack_timeout / 4, until_announcement(),
                                  status_owed_ ? kReplyInterval : kLongestWait,
                                  options_.until_caught_up ? kCatchUpStatusInterval : kLongestWait});
   ::poll(entries.data(), entries.size(), static_cast<int>(longest.count()));
   if (entries[0].revents != 0) control_.wake.clear();
   if ((entries[3].revents & POLLOUT) != 0) wal_->flush();
   socket_readable_ = (entries[3].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+}
+
+// Rounded up, as poll() counts: never a turn before its time.
+milliseconds Session::until_announcement() const {
+  const auto due = announcer_.next_due();
+  if (!due || !options_.announce || phase_ != Phase::kRunning) return kLongestWait;
+  return std::chrono::ceil<milliseconds>(
+      std::max(*due - std::chrono::steady_clock::now(), Announcer::Time::duration::zero()));
 }
 
 void Session::take_answers() {
@@ -172,6 +184,8 @@ void Session::handle(const wire::Keepalive& keepalive) {
   if (auto fits = resume_.on_caught_up(keepalive.end); !fits)
     throw Failure(std::move(fits.error()));
   received_ = std::max(received_, keepalive.end);
+  told_ = std::max(told_, keepalive.end);
+  if (resume_.done()) announcer_.on_caught_up(keepalive.end);
   note_quiescence();
 }
 
@@ -194,7 +208,10 @@ void Session::handle(const wire::XLogData& data) {
 bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end) {
   const auto ordinal =
       value_or_throw(resume_.on_event(event.position, event.fingerprint, event.epoch->number));
-  if (!ordinal) return false;
+  if (!ordinal) {
+    announcer_.on_assigned(resume_.mark());
+    return false;
+  }
   if (auto encoded = encode(event, *ordinal, message_); !encoded)
     throw Failure(std::move(encoded.error()));
   if (message_.size() > client_->max_payload())
@@ -209,9 +226,9 @@ bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end)
   POSTRIDER_FAILPOINT("publish.before_send");
   if (window_.empty()) last_answer_ = now_;
   const std::uint64_t expected_last = window_.expected_last();
-  window_.push({.mark = {0, *ordinal, event.position, event.fingerprint, event.epoch->number},
-                .bytes = message_.size(),
-                .commit_end = commit_end});
+  const Mark mark{0, *ordinal, event.position, event.fingerprint, event.epoch->number};
+  announcer_.on_assigned(mark);
+  window_.push({.mark = mark, .bytes = message_.size(), .commit_end = commit_end});
   // From here until its answer we do not know whether the broker stores it.
   client_->publish(message_, options_.stream.name, expected_last);
   POSTRIDER_FAILPOINT("publish.after_send");
@@ -237,6 +254,7 @@ void Session::note_quiescence() {
 }
 
 void Session::keep_time() {
+  announce_if_due();
   send_status_if_due();
   confirm_if_due();
   check_stall();
@@ -246,6 +264,26 @@ void Session::keep_time() {
                       " ms with " + std::to_string(window_.messages()) + " messages in flight");
 }
 
+// Core NATS, beside the stream: nobody acknowledges it, and losing one costs a reader at most the
+// time to the next.
+void Session::announce_if_due() {
+  if (!options_.announce || phase_ != Phase::kRunning) return;
+  const auto claim = announcer_.take_due(now_);
+  if (!claim) return;
+  notice_.lsn = claim->lsn;
+  notice_.ordinal = claim->newest.ordinal;
+  notice_.position = claim->newest.position;
+  notice_.epoch = claim->newest.epoch;
+  client_->announce(coverage_subject(options_.source.name), notice_.to_string());
+}
+
+// A caught-up walsender says so before it sleeps, but only while we are known to be behind it. So a
+// report that overtakes its keepalive would silence it until something new is written: then we ask.
+void Session::send_status(bool request_reply) {
+  wal_->send_status(received_, durability_.confirmed(), request_reply || received_ > told_);
+  last_status_ = now_;
+}
+
 void Session::send_status_if_due() {
   const auto interval = options_.until_caught_up
                             ? kCatchUpStatusInterval
@@ -253,8 +291,7 @@ void Session::send_status_if_due() {
   const auto since = now_ - last_status_;
   if (since < interval && !(status_owed_ && since >= kReplyInterval)) return;
   // An idle walsender is silent for long: asking for a reply tells a quiet source from a dead one.
-  wal_->send_status(received_, durability_.confirmed(), /*request_reply=*/since >= interval);
-  last_status_ = now_;
+  send_status(/*request_reply=*/since >= interval);
   status_owed_ = false;
 }
 
@@ -262,11 +299,13 @@ void Session::confirm_if_due() {
   if (const auto result = confirmer_.take_result()) {
     durability_.on_confirmed(result->confirm_to);
     confirmed_mark_ = result->mark;
-    own_wal_end_ = result->wal_end;
+    // Much WAL behind the confirmed place is not the row's: others wrote it in the meantime, and it
+    // is still to be confirmed.
+    const bool own = result->wal_end.value < result->confirm_to.value + kIdleConfirmBytes;
+    own_wal_end_ = own ? result->wal_end : Lsn{};
     ++confirmations_;
     POSTRIDER_FAILPOINT("confirm.before_status");
-    wal_->send_status(received_, durability_.confirmed(), false);
-    last_status_ = now_;
+    send_status(/*request_reply=*/false);
     POSTRIDER_FAILPOINT("confirm.after_status");
   }
   if (confirmer_.busy()) return;

@@ -10,8 +10,10 @@
 #include <optional>
 #include <vector>
 
+#include "base/coverage_notice.h"
 #include "relay/confirmer.h"
 #include "relay/options.h"
+#include "relay/progress/announcer.h"
 #include "relay/progress/durability.h"
 #include "relay/progress/resume.h"
 #include "relay/progress/window.h"
@@ -51,6 +53,7 @@ class Session {
   enum class Phase { kRunning, kDraining };
 
   void wait();
+  [[nodiscard]] milliseconds until_announcement() const;
   void take_answers();
   void take_input();
   void handle(const wire::Keepalive& keepalive);
@@ -60,7 +63,9 @@ class Session {
   bool handle(const AssembledEvent& event, std::optional<Lsn> commit_end);
   void note_quiescence();
   void keep_time();
+  void send_status(bool request_reply);
   void send_status_if_due();
+  void announce_if_due();
   void confirm_if_due();
   void check_stall();
   void report();
@@ -81,6 +86,8 @@ class Session {
   Resume resume_;
   Window window_;
   Durability durability_;
+  Announcer announcer_;
+  CoverageNotice notice_;  // what all notices of this session have in common
   Confirmer confirmer_;
 
   Phase phase_ = Phase::kRunning;
@@ -91,6 +98,7 @@ class Session {
   bool socket_readable_ = true;
   bool pipelined_ = false;  // the first message of the session has been acknowledged
   Lsn received_;
+  Lsn told_;  // by the newest keepalive outside a transaction
   Lsn caught_up_target_;
   Mark published_;
   SteadyTime last_answer_;
@@ -99,7 +107,7 @@ class Session {
   bool status_owed_ = true;
   SteadyTime last_confirmation_;
   Mark confirmed_mark_;
-  Lsn own_wal_end_;  // end of the WAL that the last confirmation itself wrote
+  Lsn own_wal_end_;  // end of the WAL that the last confirmation itself wrote; 0 among others'
   std::uint64_t events_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t transactions_ = 0;

@@ -52,4 +52,10 @@ const ConninfoSettings& liveness_defaults() {
   return settings;
 }
 
+std::string connection_remedy(const std::string& message) {
+  if (message.find("password") == std::string::npos) return {};
+  return "put the role's password into the file that PGPASSFILE names, mode 0600, or correct the "
+         "conninfo";
+}
+
 }  // namespace postrider

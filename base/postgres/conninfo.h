@@ -18,4 +18,8 @@ using ConninfoSettings = std::vector<std::pair<std::string, std::string>>;
 // What every connection of ours wants: a dead peer is noticed within seconds, not hours.
 [[nodiscard]] const ConninfoSettings& liveness_defaults();
 
+// What to do about a connection that failed for want of the right password; empty for everything
+// else, which heals by itself. The text is all that libpqxx keeps of it.
+[[nodiscard]] std::string connection_remedy(const std::string& message);
+
 }  // namespace postrider

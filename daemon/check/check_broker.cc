@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/coverage_notice.h"
 #include "relay/session_start.h"
 
 namespace postrider {
@@ -35,7 +36,7 @@ void check_stream(const RelayOptions& options, JetStreamClient& client,
 // Whether we may publish on the source's subjects. The message names a stream that cannot be the
 // right one, so JetStream refuses it in any case; where the right is missing, the server says so
 // instead of answering.
-void check_publish(const RelayOptions& options, JetStreamClient& client,
+bool check_publish(const RelayOptions& options, JetStreamClient& client,
                    std::vector<CheckLine>& lines) {
   constexpr int kTimeoutMs = 2000;
   const std::string subject = options.source.name + ".postrider.check";
@@ -52,9 +53,35 @@ void check_publish(const RelayOptions& options, JetStreamClient& client,
                      "allow the relay's user to publish on " + stream_subjects(options) +
                          " (docs/operating.md, \"NATS permissions\")",
                      true});
-    return;
+    return false;
   }
   lines.push_back({CheckLevel::kOk, "NATS permissions", "may publish on " + subject, ""});
+  return true;
+}
+
+// Nobody answers a notice, so the right to publish one shows by the server's silence: it has
+// handled it once it answers what came after, and its complaint follows within a moment. Readers
+// ignore what is no notice.
+void check_announce(const RelayOptions& options, JetStreamClient& client,
+                    std::vector<CheckLine>& lines) {
+  constexpr int kComplaintMs = 50;
+  const std::string subject = coverage_subject(options.source.name);
+  std::vector<wire::PubAck> answers;
+  try {
+    client.announce(subject, "check");
+    (void)client.stream_info(options.stream.name);
+    pollfd entry{client.answers_fd(), POLLIN, 0};
+    ::poll(&entry, 1, kComplaintMs);
+    client.take_answers(answers);
+  } catch (const Failure& failure) {
+    lines.push_back({CheckLevel::kFail, "relay.announce", failure.error().context,
+                     "allow the relay's user to publish on " + subject +
+                         " (docs/operating.md, \"NATS permissions\"), or set relay.announce = "
+                         "false: then nobody can wait for a token",
+                     true});
+    return;
+  }
+  lines.push_back({CheckLevel::kOk, "relay.announce", "may publish on " + subject, ""});
 }
 
 void check_payload(const OutboxLimits& limits, JetStreamClient& client,
@@ -104,9 +131,11 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     const auto client = connect_broker(options);
     lines.push_back({CheckLevel::kOk, "NATS", "connected to server " + client->server_id(), ""});
     check_stream(options, *client, lines);
-    check_publish(options, *client, lines);
+    const bool may_publish = check_publish(options, *client, lines);
     check_payload(limits, *client, lines);
     check_false_duplicates(options, lines);
+    // Last: a refusal breaks the connection for everything after it.
+    if (may_publish && options.announce) check_announce(options, *client, lines);
   } catch (const Failure& failure) {
     lines.push_back({CheckLevel::kUnknown, "NATS", failure.error().context,
                      failure.error().remedy.empty()

@@ -151,13 +151,17 @@ class SourceChecks {
 
   void emit_message_rights() {
     pqxx::nontransaction tx(source_.connection());
-    const bool open_to_all =
+    // With their parameters, which PostgreSQL 17 changed, so that the remedy can be run as it
+    // stands.
+    const auto open =
         tx.exec(
-              "SELECT bool_or(p.proacl IS NULL OR EXISTS (SELECT 1 FROM aclexplode(p.proacl) a "
-              "WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')) "
-              "FROM pg_proc p WHERE p.proname = 'pg_logical_emit_message' "
-              "AND p.pronamespace = 'pg_catalog'::regnamespace")[0][0]
-            .as<bool>();
+              "SELECT coalesce(string_agg(p.oid::regprocedure::text, ', ' ORDER BY "
+              "p.oid), '') FROM pg_proc p WHERE p.proname = 'pg_logical_emit_message' "
+              "AND p.pronamespace = 'pg_catalog'::regnamespace AND (p.proacl IS NULL OR EXISTS "
+              "(SELECT 1 FROM aclexplode(p.proacl) a WHERE a.grantee = 0 AND "
+              "a.privilege_type = 'EXECUTE'))")[0][0]
+            .as<std::string>();
+    const bool open_to_all = !open.empty();
     const bool matters = options_.wal_store && open_to_all;
     const auto level = !matters                      ? CheckLevel::kOk
                        : options_.accept_public_emit ? CheckLevel::kWarn
@@ -166,11 +170,9 @@ class SourceChecks {
         open_to_all ? (options_.wal_store ? "any role may forge events of the wal store"
                                           : "open to any role; the wal store is off")
                     : "not open to any role",
-        matters ? "as superuser: REVOKE EXECUTE ON FUNCTION "
-                  "pg_logical_emit_message(boolean,text,bytea) "
-                  "FROM PUBLIC (and its other forms), GRANT it to the outbox's owner; or accept "
-                  "the risk "
-                  "with relay.accept_public_emit = true"
+        matters ? "as superuser: REVOKE EXECUTE ON FUNCTION " + open +
+                      " FROM PUBLIC; and GRANT it to the outbox's owner; or accept the risk with "
+                      "relay.accept_public_emit = true"
                 : "");
   }
 

@@ -28,13 +28,13 @@ struct Schema {
 };
 
 Schema service_schema() {
-  return {service_migrations(), "outbox", "outbox.events", "outbox.maintain()",
+  return {service_migrations(), "outbox", "outbox.events", "outbox.token()",
           "migrate as the role that shall own the outbox: it needs CREATE on the database, and "
           "CREATEROLE or the two group roles made before"};
 }
 Schema readmodel_schema() {
   return {readmodel_migrations(), "postrider", "postrider.cursor",
-          "postrider.inbox_claim(text, text)",
+          "postrider.wait_for(text, interval, text)",
           "migrate as the role that shall own schema postrider: it needs CREATE on the database, "
           "and CREATEROLE or the two group roles made before"};
 }
@@ -129,7 +129,7 @@ auto translated(const Schema& schema, Body body) {
     throw Failure(denied ? ErrorKind::kNoPermission : ErrorKind::kPostgresUnavailable, e.what(),
                   denied ? schema.rights : "");
   } catch (const pqxx::failure& e) {
-    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what(), connection_remedy(e.what()));
   }
 }
 

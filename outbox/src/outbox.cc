@@ -133,4 +133,9 @@ std::vector<std::string> emit(pqxx::transaction_base& tx, std::span<const Event>
   return ids;
 }
 
+std::string token(pqxx::connection& connection) {
+  pqxx::nontransaction tx(connection);
+  return tx.exec("SELECT outbox.token()")[0][0].as<std::string>();
+}
+
 }  // namespace postrider

@@ -134,7 +134,7 @@ bool Run::wait_until_reached() {
   const Wake clock;  // nobody signals it
   const auto start = Clock::now();
   auto last_look = start;
-  std::optional<Clock::time_point> nobody_since;
+  auto last_applied = start;  // when somebody was last seen to apply it
   while (!hold_.reached()) {
     const auto now = Clock::now();
     const auto place = std::to_string(verdict_.timeline) + "/" + verdict_.point.to_string();
@@ -143,11 +143,8 @@ bool Run::wait_until_reached() {
     if (now - last_look >= kObstacleLook || last_look == start) {
       last_look = now;
       const auto obstacle = hold_.obstacle();
-      if (!obstacle)
-        nobody_since.reset();
-      else if (!nobody_since)
-        nobody_since = now;
-      if (obstacle && (!obstacle->passing || now - *nobody_since >= kApplierStarts))
+      if (!obstacle) last_applied = now;
+      if (obstacle && (!obstacle->passing || now - last_applied >= kApplierStarts))
         return fail(obstacle->why);
     }
     (void)clock.wait_for(kPoll);

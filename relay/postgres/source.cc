@@ -96,7 +96,7 @@ Source::Source(const std::string& conninfo, const std::string& application_name)
   } catch (const pqxx::sql_error& e) {
     throw Failure(translate(e));
   } catch (const pqxx::failure& e) {
-    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what(), connection_remedy(e.what()));
   }
 }
 Source::~Source() = default;

@@ -138,6 +138,25 @@ TEST_F(Outage, OfNothingAnIdleSourcePinsNoWal) {
       << "the relay keeps writing WAL while nothing happens";
 }
 
+// What others write while a confirmation is under way is not that confirmation's own WAL.
+TEST_F(Outage, OfNothingWalWrittenDuringAConfirmationIsNotPinned) {
+  sql("CREATE DATABASE other");
+  const auto relay = start_relay(quick(), "confirm.before_checkpoint=stop");
+  emit(10);
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  dev::execute(
+      postgres_.conninfo("postgres", "other"),
+      {"CREATE TABLE busy AS SELECT repeat('z', 500) AS t FROM generate_series(1, 20000)"});
+  relay->resume();
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        return sql("SELECT pg_current_wal_lsn() - confirmed_flush_lsn < 1024 * 1024 FROM "
+                   "pg_replication_slots WHERE slot_name = 'postrider_shop'") == "t";
+      },
+      kPatience))
+      << relay->log();
+}
+
 TEST_F(Memory, ATransactionOfAMillionEventsNeedsLessThan64MiB) {
   const auto relay = start_relay();
   emit(1'000'000);

@@ -130,6 +130,9 @@ app() {
   psql -qAtX -v ON_ERROR_STOP=1 \
     "host=db.example.com dbname=shop user=app sslmode=verify-full sslrootcert=$folder/ca.pem" "$@"
 }
+say "a forgotten password has its remedy"
+expect 75 "PGPASSFILE" env PGPASSFILE="$folder/none" "$postrider" migrate up --config "$folder/postrider.toml"
+expect 1 "PGPASSFILE" env PGPASSFILE="$folder/none" "$postrider" check --config "$folder/postrider.toml"
 mapfile -t commands < <(block run | sed "s#/etc/postrider#$folder#g")
 [[ ${#commands[@]} == 3 ]] || fail "the README's last block has ${#commands[@]} commands, not 3"
 for command in "${commands[@]}"; do
@@ -173,6 +176,14 @@ chmod 644 "$folder/relay.password"
 expect 78 "others may read" "$postrider" check --config "$folder/postrider.toml"
 chmod 600 "$folder/relay.password"
 
+say "a broker that does not let the relay announce"
+kill "$nats_pid" && wait "$nats_pid" || true
+nats_pid=
+sed 's#"POSTRIDER.covered.shop", ##' "$folder/nats.conf" >"$folder/silent.conf"
+start_nats "$folder/silent.conf"
+expect 1 "FAIL relay.announce" "$postrider" check --config "$folder/postrider.toml"
+POSTRIDER_RELAY_ANNOUNCE=false expect 0 "may publish on shop.postrider.check" "$postrider" check --config "$folder/postrider.toml"
+
 say "an nkey instead of a password"
 kill "$nats_pid" && wait "$nats_pid" || true
 nats_pid=
@@ -207,7 +218,7 @@ account_jwt() { # NAME FURTHER_LIMITS
 # The user's JWT carries the permissions that the README prints for the relay.
 (umask 077 && {
   echo "-----BEGIN NATS USER JWT-----"
-  nkeys_jwt "$folder/account" "$(public member)" '"name":"relay","nats":{"pub":{"allow":["shop.>","$JS.API.STREAM.INFO.SHOP","$JS.API.STREAM.CREATE.SHOP","$JS.API.STREAM.MSG.GET.SHOP"]},"sub":{"allow":["_INBOX.postrider.>"]},"subs":-1,"data":-1,"payload":-1,"type":"user","version":2}'
+  nkeys_jwt "$folder/account" "$(public member)" '"name":"relay","nats":{"pub":{"allow":["shop.>","POSTRIDER.covered.shop","$JS.API.STREAM.INFO.SHOP","$JS.API.STREAM.CREATE.SHOP","$JS.API.STREAM.MSG.GET.SHOP"]},"sub":{"allow":["_INBOX.postrider.>"]},"subs":-1,"data":-1,"payload":-1,"type":"user","version":2}'
   printf '\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n'
   cat "$folder/member.nk"
   printf '\n------END USER NKEY SEED------\n'

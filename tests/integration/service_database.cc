@@ -30,7 +30,10 @@ void make_roles(const dev::PostgresServer& on) {
       on.conninfo("postgres", "postgres"),
       {"CREATE ROLE postrider_writer NOLOGIN", "CREATE ROLE postrider_relay NOLOGIN",
        "CREATE ROLE owner LOGIN", "CREATE ROLE relay LOGIN REPLICATION IN ROLE postrider_relay",
-       "CREATE ROLE app LOGIN IN ROLE postrider_writer"});
+       "CREATE ROLE app LOGIN IN ROLE postrider_writer", "CREATE ROLE postrider_applier NOLOGIN",
+       "CREATE ROLE postrider_reader NOLOGIN",
+       "CREATE ROLE applier LOGIN IN ROLE postrider_applier",
+       "CREATE ROLE reader LOGIN IN ROLE postrider_reader"});
 }
 
 void use_server(const dev::PostgresServer& chosen) {
@@ -62,9 +65,7 @@ ServiceDatabase::ServiceDatabase(Migrated migrated)
 }
 
 ServiceDatabase::~ServiceDatabase() {
-  owner_.reset();
-  relay_.reset();
-  app_.reset();
+  connections_.clear();
   try {
     dev::execute(
         superuser("postgres"),
@@ -81,9 +82,7 @@ std::string ServiceDatabase::conninfo(const std::string& user) const {
 }
 
 pqxx::connection& ServiceDatabase::connection(const std::string& user) {
-  auto& slot = user == "owner" ? owner_ : user == "relay" ? relay_ : app_;
-  if (user != "owner" && user != "relay" && user != "app")
-    throw std::logic_error("no role " + user);
+  auto& slot = connections_[user];
   if (!slot) slot = std::make_unique<pqxx::connection>(conninfo(user));
   return *slot;
 }

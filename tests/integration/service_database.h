@@ -1,8 +1,10 @@
 // A database of a service, fresh for each test, on the one PostgreSQL cluster of this program, with
 // the roles that production should have: owner (migrates), relay (LOGIN REPLICATION), app (a
-// writer). Not thread-safe, but conninfo() may be used from any thread.
+// writer); for read models applier and reader. Not thread-safe, but conninfo() may be used from any
+// thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -53,7 +55,7 @@ class ServiceDatabase {
 
   std::string name_;
   MigrateOptions options_;
-  std::unique_ptr<pqxx::connection> owner_, relay_, app_;
+  std::map<std::string, std::unique_ptr<pqxx::connection>> connections_;  // by user
 };
 
 }  // namespace postrider::testing

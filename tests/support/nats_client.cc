@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
 #include <sstream>
@@ -127,27 +128,55 @@ std::string NatsClient::read_bytes(std::size_t count) {
   return bytes;
 }
 
-NatsClient::Frame NatsClient::next_message() {
-  while (true) {
-    const auto line = read_line();
-    if (line == "PING") {
-      send("PONG\r\n");
-      continue;
-    }
-    const auto words = split(line, ' ');
-    const bool with_headers = !words.empty() && words[0] == "HMSG";
-    if (!with_headers && (words.empty() || words[0] != "MSG")) continue;
-    Frame frame;
-    frame.message.subject = words[1];
-    const std::size_t sizes = with_headers ? 2 : 1;
-    if (words.size() > 3 + sizes) frame.reply = words[3];
-    const auto total = std::stoul(words.back());
-    const auto header_size = with_headers ? std::stoul(words[words.size() - 2]) : 0;
-    const auto bytes = read_bytes(total + 2);
-    if (with_headers) frame.status = parse_headers(bytes.substr(0, header_size), frame.message);
-    frame.message.data = bytes.substr(header_size, total - header_size);
-    return frame;
+std::optional<NatsClient::Frame> NatsClient::next_frame() {
+  const auto line = read_line();
+  if (line == "PING") {
+    send("PONG\r\n");
+    return std::nullopt;
   }
+  const auto words = split(line, ' ');
+  const bool with_headers = !words.empty() && words[0] == "HMSG";
+  if (!with_headers && (words.empty() || words[0] != "MSG")) return std::nullopt;
+  Frame frame;
+  frame.message.subject = words[1];
+  const std::size_t sizes = with_headers ? 2 : 1;
+  if (words.size() > 3 + sizes) frame.reply = words[3];
+  const auto total = std::stoul(words.back());
+  const auto header_size = with_headers ? std::stoul(words[words.size() - 2]) : 0;
+  const auto bytes = read_bytes(total + 2);
+  if (with_headers) frame.status = parse_headers(bytes.substr(0, header_size), frame.message);
+  frame.message.data = bytes.substr(header_size, total - header_size);
+  return frame;
+}
+
+NatsClient::Frame NatsClient::next_message() {
+  while (true)
+    if (auto frame = next_frame()) return std::move(*frame);
+}
+
+void NatsClient::subscribe(const std::string& subject) {
+  send("SUB " + subject + " " + std::to_string(++subscriptions_) + "\r\nPING\r\n");
+  while (read_line() != "PONG") {
+  }
+}
+
+bool NatsClient::has_line(std::chrono::steady_clock::time_point deadline) {
+  while (buffer_.find("\r\n", consumed_) == std::string::npos) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        std::max(deadline - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
+    pollfd entry{fd_, POLLIN, 0};
+    if (::poll(&entry, 1, static_cast<int>(left.count())) != 1) return false;
+    fill();
+  }
+  return true;
+}
+
+std::optional<StreamMessage> NatsClient::next(std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (has_line(deadline))
+    if (auto frame = next_frame(); frame && !frame->message.subject.starts_with(inbox_))
+      return std::move(frame->message);
+  return std::nullopt;
 }
 
 std::string NatsClient::request(const std::string& subject, const std::string& body) {

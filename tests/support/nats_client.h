@@ -3,6 +3,7 @@
 // std::runtime_error; every wait has a deadline.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -39,6 +40,12 @@ class NatsClient {
   nlohmann::json publish(const std::string& subject, const std::string& body,
                          const std::vector<std::pair<std::string, std::string>>& headers = {});
 
+  // Core NATS. When this returns, what is published on `subject` from now on arrives; a request on
+  // the same client throws away what comes meanwhile.
+  void subscribe(const std::string& subject);
+  // The next message of any subscription; nothing when none came within `limit`.
+  std::optional<StreamMessage> next(std::chrono::milliseconds limit);
+
   [[nodiscard]] bool has_stream(const std::string& stream);
   // Every message that the stream holds now, in its order.
   std::vector<StreamMessage> read_stream(const std::string& stream);
@@ -56,13 +63,17 @@ class NatsClient {
   std::string read_line();
   std::string read_bytes(std::size_t count);
   void fill();
+  // One line of the server's, and a message if it was one.
+  std::optional<Frame> next_frame();
   Frame next_message();
+  bool has_line(std::chrono::steady_clock::time_point deadline);
 
   int fd_ = -1;
   std::string buffer_;
   std::size_t consumed_ = 0;
   std::string inbox_;
   std::uint64_t requests_ = 0;
+  int subscriptions_ = 1;  // the inbox is the first
 };
 
 }  // namespace postrider::test

@@ -34,11 +34,12 @@ std::string postrider_program() {
 }
 
 RelayProcess::RelayProcess(std::filesystem::path config, std::filesystem::path log,
-                           const std::string& failpoints, const std::vector<std::string>& arguments)
+                           const std::string& failpoints, const std::vector<std::string>& arguments,
+                           const std::string& command)
     : log_(std::move(log)) {
   if (std::filesystem::exists(log_)) log_start_ = std::filesystem::file_size(log_);
   dev::Program program;
-  program.command = {postrider_program(), "relay", "--config", config.string()};
+  program.command = {postrider_program(), command, "--config", config.string()};
   program.command.insert(program.command.end(), arguments.begin(), arguments.end());
   program.log = log_;
   program.environment = {"POSTRIDER_FAILPOINTS=" + failpoints};

@@ -1,5 +1,5 @@
-// The real relay: the `postrider` program with a configuration file. Killed when destroyed.
-// Not thread-safe.
+// The real relay, or another daemon command: the `postrider` program with a configuration file.
+// Killed when destroyed. Not thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -22,9 +22,10 @@ using Settings = std::map<std::string, std::string>;
 
 class RelayProcess {
  public:
-  // `failpoints` as base/failpoint.h describes; `arguments` after `relay --config FILE`.
+  // `failpoints` as base/failpoint.h describes; `arguments` after `COMMAND --config FILE`.
   RelayProcess(std::filesystem::path config, std::filesystem::path log,
-               const std::string& failpoints = {}, const std::vector<std::string>& arguments = {});
+               const std::string& failpoints = {}, const std::vector<std::string>& arguments = {},
+               const std::string& command = "relay");
   ~RelayProcess();
   RelayProcess(const RelayProcess&) = delete;
   RelayProcess& operator=(const RelayProcess&) = delete;

@@ -52,4 +52,18 @@ std::string emit(pqxx::transaction_base& tx, const Event& event);
 // statement (bytes count double): batches of thousands of small events are what it is for.
 std::vector<std::string> emit(pqxx::transaction_base& tx, std::span<const Event> events);
 
+// What a reader waits for, so that it sees what you wrote. Called after the commit, on any
+// connection to the same server, with no transaction open on it:
+//
+//   tx.commit();
+//   const std::string token = postrider::token(connection);
+//
+// It covers every commit that had returned before the call, whoever made it. Hand the text on (with
+// the answer to a request, say); `SELECT postrider.wait_for(token)` in a read model's database
+// returns true once the read model holds all of them. One round trip; makes no commit wait.
+//
+// Errors: pqxx::sql_error as for emit (55000 on a standby), std::logic_error or pqxx::usage_error
+// while a transaction is open on the connection.
+std::string token(pqxx::connection& connection);
+
 }  // namespace postrider

@@ -1,0 +1,2 @@
+DROP FUNCTION postrider.wait_for(text, interval, text);
+DROP FUNCTION postrider.covering(bigint, pg_lsn);

@@ -1,0 +1,107 @@
+// A read model whose stream changes under it: cut back and published again, made anew, damaged.
+#include "tests/support/readmodel_world.h"
+
+namespace postrider::test {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::chrono::milliseconds kPatience{60'000};
+constexpr int kForeignMessage = 27;
+constexpr int kStreamGap = 38;
+
+class ReadModelStream : public ReadModelWorld {
+ protected:
+  void transfer(int count) {
+    for (int i = 0; i < count; ++i)
+      sql("SELECT transfer('h" + std::to_string(i % 10) + "', 'h" + std::to_string(10 + i % 10) +
+          "', 7, 'table')");
+    sent_ += 2 * static_cast<std::uint64_t>(count);
+  }
+  void carry(int count) {
+    transfer(count);
+    ASSERT_TRUE(wait_for_seq(sent_));
+  }
+  // A stream that lets a test delete from it.
+  void make_stream_with_delete() {
+    nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
+                                             {"subjects", {"shop.>"}},
+                                             {"storage", "file"},
+                                             {"retention", "limits"},
+                                             {"discard", "new"},
+                                             {"deny_purge", true},
+                                             {"duplicate_window", 1'000'000'000}});
+  }
+  std::uint64_t sent_ = 0;
+};
+
+TEST_F(ReadModelStream, ThatIsCutBackAndPublishedAgainIsWaitedForAndAppliedOnce) {
+  const auto relay = start_relay(unconfirmed());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  ASSERT_TRUE(nats_.stop());
+  fs::copy(nats_.store(), folder_ / "earlier", fs::copy_options::recursive);
+  nats_.start();
+  ASSERT_NO_FATAL_FAILURE(carry(150));
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  relay->kill();  // so that the read model is ahead of the stream for a while
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  fs::remove_all(nats_.store());
+  fs::copy(folder_ / "earlier", nats_.store(), fs::copy_options::recursive);
+  nats_.start();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return applier->log().find("the stream ends at sequence") != std::string::npos; },
+      kPatience))
+      << applier->log();
+  const auto again = start_relay(unconfirmed());
+  transfer(50);
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
+TEST_F(ReadModelStream, ThatIsMadeAnewIsFoundByOrdinal) {
+  const auto relay = start_relay(unconfirmed());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  nats_client().api("STREAM.DELETE.SHOP");  // nothing was durable yet: the relay publishes it again
+  transfer(50);
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
+TEST_F(ReadModelStream, ThatLacksAMessageHaltsTheReadModel) {
+  make_stream_with_delete();
+  const auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", 15}});
+  const auto applier = start_applier();
+  EXPECT_EQ(applier->wait(kPatience), kStreamGap) << applier->log();
+  EXPECT_NE(applier->log().find("ordinal 16"), std::string::npos) << applier->log();
+  EXPECT_NE(applier->log().find("remedy:"), std::string::npos);
+  EXPECT_LE(applied_ordinal(), 14U);
+}
+
+TEST_F(ReadModelStream, WhoseNewestAppliedMessageIsGoneGoesOnBehindIt) {
+  make_stream_with_delete();
+  const auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  apply_all();
+  nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", 40}});
+  const auto applier = start_applier();
+  transfer(10);
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(target_sql("SELECT sum(events) FROM account"), std::to_string(sent_));
+}
+
+TEST_F(ReadModelStream, WithAForeignMessageHaltsTheReadModel) {
+  const auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  relay->kill();
+  nats_client().publish("shop.account.forged", R"({"cents": 1000000})");
+  const auto applier = start_applier();
+  EXPECT_EQ(applier->wait(kPatience), kForeignMessage) << applier->log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM account WHERE balance > 100000"), "0");
+}
+
+}  // namespace
+}  // namespace postrider::test
