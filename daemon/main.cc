@@ -132,8 +132,9 @@ void add_apply(CLI::App& app, CommandLine& line) {
 
 void add_verify(CLI::App& app, CommandLine& line) {
   auto* verify = add_command(app, line, "verify",
-                             "Compare a read model with its source; exit 0 equal, 1 differs, 2 "
-                             "could not say");
+                             "Compare a read model with its source, or the stream with the outbox; "
+                             "exit 0 equal, 1 differs, 2 could not say");
+  verify->require_subcommand(0, 1);
   auto options = std::make_shared<VerifyOptions>();
   const auto add_options = [options](CLI::App* command) {
     command->add_option("--timeout", options->timeout_seconds, "Seconds that each wait may take")
@@ -143,9 +144,16 @@ void add_verify(CLI::App& app, CommandLine& line) {
     command->add_flag("--json", options->json, "One JSON object");
   };
   add_options(verify);
-  verify->add_option("NAME", options->readmodel, "Read model")->required();
-  verify->callback([&line, options] {
-    line.run = [options](const Config& config) { return run_verify_readmodel(config, *options); };
+  verify->add_option("NAME", options->readmodel, "Read model");
+  verify->parse_complete_callback([&line, options] {
+    if (!line.run && !options->readmodel.empty())
+      line.run = [options](const Config& config) { return run_verify_readmodel(config, *options); };
+  });
+  auto* stream = verify->add_subcommand("stream", "The stream against outbox.events");
+  stream->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+  add_options(stream);
+  stream->callback([&line, options] {
+    line.run = [options](const Config& config) { return run_verify_stream(config, *options); };
   });
 }
 

@@ -42,6 +42,7 @@ struct VerifyOptions {
 };
 inline constexpr int kExitCouldNotSay = 2;  // neither equal nor different: not compared
 int run_verify_readmodel(const Config& config, const VerifyOptions& options);
+int run_verify_stream(const Config& config, const VerifyOptions& options);
 
 // Throws kConfiguration, with the names that there are.
 [[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);

@@ -3,6 +3,7 @@
 
 #include "daemon/commands/commands.h"
 #include "daemon/verify/print_readmodel.h"
+#include "daemon/verify/print_stream.h"
 
 namespace postrider {
 namespace {
@@ -23,8 +24,8 @@ Verdict verdict_of(Work work) {
 
 template <class Verdict>
 int exit_code(const Verdict& verdict) {
-  if (!verdict.could_not_say.empty()) return kExitCouldNotSay;
-  return verdict.equal() ? kExitOk : kExitNegative;
+  if (verdict.differs()) return kExitNegative;
+  return verdict.could_not_say.empty() ? kExitOk : kExitCouldNotSay;
 }
 
 }  // namespace
@@ -45,6 +46,18 @@ int run_verify_readmodel(const Config& config, const VerifyOptions& options) {
   const auto verdict =
       verdict_of<ReadModelVerdict>([&] { return verify_readmodel(verify, readmodel.comparisons); });
   const VerifiedNames names{options.readmodel, readmodel.options.source};
+  std::cout << (options.json ? to_json(verdict, names) + "\n" : to_text(verdict, names));
+  return exit_code(verdict);
+}
+
+int run_verify_stream(const Config& config, const VerifyOptions& options) {
+  VerifyStreamOptions verify;
+  verify.relay = config.relay;
+  verify.source_conninfo = config.verify_conninfo.value_or(config.relay.source.conninfo);
+  verify.timeout = std::chrono::seconds(options.timeout_seconds);
+  verify.limit = options.limit;
+  const auto verdict = verdict_of<StreamVerdict>([&] { return verify_stream(verify); });
+  const StreamNames names{config.relay.stream.name, config.relay.source.name};
   std::cout << (options.json ? to_json(verdict, names) + "\n" : to_text(verdict, names));
   return exit_code(verdict);
 }

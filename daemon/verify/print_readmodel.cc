@@ -18,7 +18,7 @@ std::string seconds(std::chrono::milliseconds time) {
 
 const char* verdict_of(const ReadModelVerdict& verdict) {
   if (!verdict.could_not_say.empty()) return "could_not_say";
-  return verdict.equal() ? "equal" : "differs";
+  return verdict.differs() ? "differs" : "equal";
 }
 
 std::string times(std::uint64_t count) {
@@ -87,7 +87,7 @@ std::string to_text(const ReadModelVerdict& verdict, const VerifiedNames& names)
         << " source transactions are parked: the read model lacks them by policy\n";
   out << "  applying was held for " << verdict.held.count() << " ms; " << seconds(verdict.took)
       << " in all\n"
-      << (verdict.equal() ? "EQUAL\n" : "DIFFERS\n");
+      << (verdict.differs() ? "DIFFERS\n" : "EQUAL\n");
   return out.str();
 }
 

@@ -227,9 +227,8 @@ void Run::narrow(const Comparison& comparison, std::vector<std::string> ranges, 
 
 }  // namespace
 
-bool ReadModelVerdict::equal() const {
-  return could_not_say.empty() &&
-         std::ranges::all_of(comparisons, [](const auto& result) { return result.equal(); });
+bool ReadModelVerdict::differs() const {
+  return std::ranges::any_of(comparisons, [](const auto& result) { return !result.equal(); });
 }
 
 ReadModelVerdict verify_readmodel(const VerifyReadModelOptions& options,

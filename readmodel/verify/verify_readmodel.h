@@ -54,7 +54,7 @@ struct ReadModelVerdict {
   std::vector<ComparisonResult> comparisons;
   std::chrono::milliseconds took{0};
 
-  [[nodiscard]] bool equal() const;
+  [[nodiscard]] bool differs() const;
 };
 
 inline constexpr std::size_t kRanges = 4096;
