@@ -299,10 +299,8 @@ void Session::confirm_if_due() {
   if (const auto result = confirmer_.take_result()) {
     durability_.on_confirmed(result->confirm_to);
     confirmed_mark_ = result->mark;
-    // Much WAL behind the confirmed place is not the row's: others wrote it in the meantime, and it
-    // is still to be confirmed.
-    const bool own = result->wal_end.value < result->confirm_to.value + kIdleConfirmBytes;
-    own_wal_end_ = own ? result->wal_end : Lsn{};
+    // Others may have written beside it: of that much WAL, at most what one row can need is ours.
+    own_wal_end_ = std::min(result->wal_end, Lsn{result->confirm_to.value + kIdleConfirmBytes});
     ++confirmations_;
     POSTRIDER_FAILPOINT("confirm.before_status");
     send_status(/*request_reply=*/false);

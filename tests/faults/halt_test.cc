@@ -45,6 +45,19 @@ TEST_F(Halt, OnAForeignMessageWhileItRuns) {
   EXPECT_EQ(last_seq(), 11U) << "nothing may be published behind it";
 }
 
+// The first message of a session is refused, and nothing behind it may be on its way already.
+TEST_F(Halt, OnAForeignMessageThatComesBeforeTheFirstPublish) {
+  emit(10);
+  catch_up();
+  emit(10);
+  const auto relay = start_relay(quick(), "session.after_read_mark=stop");
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  nats_client().publish("shop.intruder", "hello");
+  relay->resume();
+  EXPECT_EQ(relay->wait(kPatience), 27) << relay->log();
+  EXPECT_EQ(last_seq(), 11U) << "nothing may be published behind it";
+}
+
 TEST_F(Halt, OnAForeignMessageThatCopiesAHeader) {
   emit(10);
   catch_up();
@@ -135,6 +148,29 @@ TEST_F(Halt, OnAPublicationDroppedWhileItRuns) {
   sql("DROP PUBLICATION postrider");
   emit(10);
   EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
+}
+
+TEST_F(Halt, OnARowThatEmitNeverWrites) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  sql("INSERT INTO outbox.events (subject, payload) VALUES (E'e 1\\r\\nPUB x', '{}')");
+  emit(1);
+  EXPECT_EQ(relay->wait(kPatience), 33) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
+}
+
+TEST_F(Halt, OnAnEventThatTheBrokerCannotTake) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  // More than emit lets through, and more than the broker's max_payload of 1 MiB.
+  sql("INSERT INTO outbox.events (subject, payload_bytes) VALUES ('e', convert_to(repeat('x', "
+      "1048576), 'UTF8'))");
+  emit(1);
+  EXPECT_EQ(relay->wait(kPatience), 34) << relay->log();
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
 }
 
 // The cold copy has the same system identifier and timeline, and writes new commits over the LSNs
