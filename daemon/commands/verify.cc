@@ -36,6 +36,12 @@ int run_verify_readmodel(const Config& config, const VerifyOptions& options) {
     throw Failure(ErrorKind::kConfiguration,
                   "read model \"" + options.readmodel + "\" has no [[verify]]",
                   "add one that names a query on each side: docs/readmodels.md, \"Verify\"");
+  if (readmodel.options.source != config.relay.source.name)
+    throw Failure(ErrorKind::kConfiguration,
+                  "read model \"" + options.readmodel + "\" is of source \"" +
+                      readmodel.options.source + "\", this file's is \"" +
+                      config.relay.source.name + "\"",
+                  "verify it with a file whose [source] is that one");
   VerifyReadModelOptions verify;
   verify.readmodel = options.readmodel;
   verify.source_conninfo = config.verify_conninfo.value_or(config.relay.source.conninfo);

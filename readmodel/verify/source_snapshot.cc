@@ -105,6 +105,7 @@ bool SourceSnapshot::take(milliseconds limit) {
       "CREATE_REPLICATION_SLOT \"" + slot_name() + "\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
       limit);
   if (!system || !slot) return false;
+  system_id_ = PQgetvalue(system.get(), 0, 0);
   timeline_ = static_cast<std::uint32_t>(std::strtoul(PQgetvalue(system.get(), 0, 1), nullptr, 10));
   const auto point = Lsn::parse(PQgetvalue(slot.get(), 0, 1));
   name_ = PQgetvalue(slot.get(), 0, 2);

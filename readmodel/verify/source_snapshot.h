@@ -33,6 +33,7 @@ class SourceSnapshot {
   [[nodiscard]] bool take(std::chrono::milliseconds limit);
 
   // ---- After take() ----
+  [[nodiscard]] const std::string& system_id() const { return system_id_; }
   [[nodiscard]] std::uint32_t timeline() const { return timeline_; }
   [[nodiscard]] Lsn point() const { return point_; }
   // For SET TRANSACTION SNAPSHOT on another connection, while this object lives.
@@ -52,6 +53,7 @@ class SourceSnapshot {
   [[noreturn]] void throw_result(const PGresult* result, const std::string& what) const;
 
   std::unique_ptr<PGconn, CloseConnection> connection_;
+  std::string system_id_;
   std::uint32_t timeline_ = 0;
   Lsn point_;
   std::string name_;

@@ -96,6 +96,7 @@ class Run {
   QuerySide source_;
   QuerySide target_;
   Hold hold_;
+  std::string system_id_;  // of the source
   ReadModelVerdict verdict_;
 };
 
@@ -115,6 +116,7 @@ bool Run::take_snapshots() {
   }
   POSTRIDER_FAILPOINT("verify.after_slot");
   source_.begin(snapshot->name());
+  system_id_ = snapshot->system_id();
   verdict_.timeline = snapshot->timeline();
   verdict_.point = snapshot->point();
   snapshot.reset();  // the snapshot lives in our transaction now; the slot need not keep WAL
@@ -158,7 +160,8 @@ bool Run::look_at_cursor(std::int64_t generation) {
       target_.sql(),
       "SELECT generation, ordinal, timeline, lsn, idx, (timeline, lsn) < ($2, $3::pg_lsn), "
       "coalesce(barrier_reached AND barrier_holder = $4, false), "
-      "(SELECT count(*) FROM postrider.parked p WHERE p.readmodel = $1) "
+      "(SELECT count(*) FROM postrider.parked p WHERE p.readmodel = $1), "
+      "(SELECT v.system_id FROM postrider.coverage v WHERE v.readmodel = $1) "
       "FROM postrider.cursor c WHERE c.readmodel = $1",
       options_.readmodel, static_cast<std::int64_t>(verdict_.timeline), verdict_.point.to_string(),
       hold_.holder());
@@ -166,6 +169,11 @@ bool Run::look_at_cursor(std::int64_t generation) {
       !rows[0][5].as<bool>())
     return fail("it was rebuilt or moved by hand meanwhile: verify again");
   const auto& row = rows[0];
+  if (!row[8].is_null() && row[8].as<std::string>() != system_id_)
+    throw Failure(ErrorKind::kWrongSystem,
+                  "the read model is fed from system " + row[8].as<std::string>() +
+                      ", source.verify_conninfo leads to system " + system_id_,
+                  "see docs/operating.md, \"wrong system\"");
   verdict_.ordinal = row[1].as<std::uint64_t>();
   verdict_.parked = row[7].as<std::uint64_t>();
   if (verdict_.ordinal == 0) return true;
