@@ -103,6 +103,17 @@ void Hold::release() {
               readmodel_, holder_);
     sql::exec(tx, "SELECT pg_advisory_unlock($1::int, hashtext($2))", kBarrierLockClass,
               readmodel_);
+    tx.exec("SET idle_session_timeout = 0");  // nobody waits for us any more
+  });
+}
+
+std::optional<std::int64_t> Hold::generation() {
+  return translated([&]() -> std::optional<std::int64_t> {
+    pqxx::nontransaction tx(*connection_);
+    const auto rows =
+        sql::exec(tx, "SELECT generation FROM postrider.cursor WHERE readmodel = $1", readmodel_);
+    if (rows.empty()) return std::nullopt;
+    return rows[0][0].as<std::int64_t>();
   });
 }
 

@@ -43,6 +43,10 @@ class Hold {
   // The read model goes on. Doing it twice is doing it once.
   void release();
 
+  // The cursor's generation now, also after release(): another one means that the read model was
+  // swapped. Nothing when it is gone.
+  [[nodiscard]] std::optional<std::int64_t> generation();
+
   // Names this hold in the cursor's row: a snapshot of the target in which the row says so, and
   // that the place is reached, is the state at the place.
   [[nodiscard]] const std::string& holder() const { return holder_; }

@@ -72,9 +72,15 @@ class Run {
       source_.check(comparison.source_query, comparison.key);
       target_.check(comparison.target_query, comparison.key);
     }
-    if (take_snapshots())
+    if (take_snapshots()) {
       for (const auto& comparison : comparisons_)
         verdict_.comparisons.push_back(compare(comparison));
+      // A name would then lead to a table that our snapshot does not see into.
+      if (hold_.generation() != generation_) {
+        verdict_.comparisons.clear();
+        (void)fail("it was swapped by a rebuild meanwhile: verify again");
+      }
+    }
     verdict_.took = since(start);
     return std::move(verdict_);
   }
@@ -86,7 +92,7 @@ class Run {
   }
   bool take_snapshots();
   bool wait_until_reached();
-  bool look_at_cursor(std::int64_t generation);
+  bool look_at_cursor();
   ComparisonResult compare(const Comparison& comparison);
   void narrow(const Comparison& comparison, std::vector<std::string> ranges, std::uint64_t rows,
               ComparisonResult& result);
@@ -97,14 +103,15 @@ class Run {
   QuerySide target_;
   Hold hold_;
   std::string system_id_;  // of the source
+  std::optional<std::int64_t> generation_;
   ReadModelVerdict verdict_;
 };
 
 bool Run::take_snapshots() {
   auto snapshot = std::make_unique<SourceSnapshot>(options_.source_conninfo);
   POSTRIDER_FAILPOINT("verify.before_hold");
-  const auto generation = hold_.take();
-  if (!generation) return fail("it has never been applied: it has no cursor");
+  generation_ = hold_.take();
+  if (!generation_) return fail("it has never been applied: it has no cursor");
   const auto held_since = Clock::now();
   POSTRIDER_FAILPOINT("verify.after_hold");
   if (!snapshot->take(options_.timeout)) {
@@ -129,7 +136,7 @@ bool Run::take_snapshots() {
   hold_.release();
   verdict_.held = since(held_since);
   POSTRIDER_FAILPOINT("verify.after_release");
-  return reached && look_at_cursor(*generation);
+  return reached && look_at_cursor();
 }
 
 bool Run::wait_until_reached() {
@@ -155,7 +162,7 @@ bool Run::wait_until_reached() {
 }
 
 // In the snapshot: is this still the read model that was held, and is it where it was to be?
-bool Run::look_at_cursor(std::int64_t generation) {
+bool Run::look_at_cursor() {
   const auto rows = sql::exec(
       target_.sql(),
       "SELECT generation, ordinal, timeline, lsn, idx, (timeline, lsn) < ($2, $3::pg_lsn), "
@@ -165,7 +172,7 @@ bool Run::look_at_cursor(std::int64_t generation) {
       "FROM postrider.cursor c WHERE c.readmodel = $1",
       options_.readmodel, static_cast<std::int64_t>(verdict_.timeline), verdict_.point.to_string(),
       hold_.holder());
-  if (rows.empty() || rows[0][0].as<std::int64_t>() != generation || !rows[0][6].as<bool>() ||
+  if (rows.empty() || rows[0][0].as<std::int64_t>() != *generation_ || !rows[0][6].as<bool>() ||
       !rows[0][5].as<bool>())
     return fail("it was rebuilt or moved by hand meanwhile: verify again");
   const auto& row = rows[0];
