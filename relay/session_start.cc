@@ -15,6 +15,17 @@ constexpr milliseconds kConnectTimeout{2000};
 constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
 
+// An LSN just behind a WAL page's header is where the next record would go, but nothing ends there:
+// the server never reports it as decoded. The page before ends where the page begins.
+Lsn reachable(Lsn lsn) {
+  constexpr std::uint64_t kPageSize = 8192;
+  constexpr std::uint64_t kShortHeader = 24;
+  constexpr std::uint64_t kLongHeader = 40;
+  const std::uint64_t offset = lsn.value % kPageSize;
+  if (offset == kShortHeader || offset == kLongHeader) return Lsn{lsn.value - offset};
+  return lsn;
+}
+
 EpochSettings wanted_settings(const RelayOptions& options) {
   return {kEncoderVersion, options.source.name, options.message_id, options.wal_store};
 }
@@ -119,13 +130,14 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   POSTRIDER_FAILPOINT("session.before_open");
   session.checkpoint = source.open_session(options.source.name);
   POSTRIDER_FAILPOINT("session.after_open");
+  require_binding(session.checkpoint, options.source.slot, options.source.publication);
   if (session.checkpoint.wal_store && !options.wal_store)
     throw Failure(ErrorKind::kConfiguration,
                   "the wal store of source " + options.source.name +
                       " is open and relay.wal_store is false: its events would be lost",
                   "as the owner: SELECT outbox.disable_wal_store('" + options.source.name +
                       "'), which waits for its writers; or set relay.wal_store = true");
-  session.flushed = source.flush_lsn();
+  session.flushed = reachable(source.flush_lsn());
   session.epochs = value_or_throw(session.checkpoint.epochs_json == "[]"
                                       ? Result<Epochs>(Epochs())
                                       : Epochs::from_json(session.checkpoint.epochs_json));
@@ -153,12 +165,15 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
                                stream->messages, stream->lost > 0};
     facts.tail = read_tail(*session.client, options, *stream);
   }
-  session.start = value_or_throw(decide(facts));
+  auto start = decide(facts);
+  if (!start && start.error().kind == ErrorKind::kForeignMessage &&
+      session.stream.created == session.checkpoint.incarnation)
+    source.note_foreign(options.source.name, session.checkpoint.session, session.stream.last_seq);
+  session.start = value_or_throw(std::move(start));
+  session.start.published_before = reachable(source.flush_lsn());
 
-  if (!source.publication_exists(options.source.publication))
-    throw Failure(ErrorKind::kPublicationMissing,
-                  "publication \"" + options.source.publication + "\" does not exist",
-                  "run `postrider migrate up`, and see docs/operating.md, \"publication missing\"");
+  require_publication(source.publication(options.source.publication),
+                      session.checkpoint.publication_version);
   if (session.start.create_stream) make_stream(session, options);
   if (session.start.bind_stream) {
     source.bind_stream(options.source.name, session.checkpoint.session, session.stream.created,
@@ -166,6 +181,9 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
     POSTRIDER_FAILPOINT("stream.after_bind");
     session.start.mark.seq = session.stream.last_seq;
   }
+  // The stream is another one, or lost that message with its tail: the sequence will be ours.
+  if (session.checkpoint.foreign_seq)
+    source.note_foreign(options.source.name, session.checkpoint.session, std::nullopt);
   session.wal->start(options.source.slot, options.source.publication, session.start.start_lsn,
                      options.wal_store || session.epochs.any_wal_store());
   open_epoch_if_needed(session, options);

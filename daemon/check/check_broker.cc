@@ -84,6 +84,21 @@ void check_announce(const RelayOptions& options, JetStreamClient& client,
   lines.push_back({CheckLevel::kOk, "relay.announce", "may publish on " + subject, ""});
 }
 
+// The stream's own limit counts headers, too, and so does the outbox's.
+void check_message_size(const RelayOptions& options, const OutboxLimits& limits,
+                        JetStreamClient& client, std::vector<CheckLine>& lines) {
+  const auto stream = client.stream_info(options.stream.name);
+  if (!stream || stream->max_msg_size < 0 || !limits.max_payload_bytes ||
+      stream->max_msg_size >= *limits.max_payload_bytes)
+    return;
+  lines.push_back({CheckLevel::kFail, "max_msg_size",
+                   "stream " + std::to_string(stream->max_msg_size) + ", outbox limit " +
+                       std::to_string(*limits.max_payload_bytes),
+                   "emit would accept events that the stream refuses: set the stream's "
+                   "max_msg_size to -1, or UPDATE outbox.settings SET max_payload_bytes = " +
+                       std::to_string(stream->max_msg_size)});
+}
+
 void check_payload(const OutboxLimits& limits, JetStreamClient& client,
                    std::vector<CheckLine>& lines) {
   const auto broker = static_cast<std::int64_t>(client.max_payload());
@@ -133,6 +148,7 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     check_stream(options, *client, lines);
     const bool may_publish = check_publish(options, *client, lines);
     check_payload(limits, *client, lines);
+    check_message_size(options, limits, *client, lines);
     check_false_duplicates(options, lines);
     // Last: a refusal breaks the connection for everything after it.
     if (may_publish && options.announce) check_announce(options, *client, lines);

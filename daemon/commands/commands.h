@@ -14,6 +14,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitNegative =
     1;  // the answer is no: a check failed, the status is not healthy
 
+inline constexpr int kExitTemporary = 75;  // not done, and worth trying again (EX_TEMPFAIL)
+
 int run_relay(const Config& config, bool until_caught_up);
 int run_check(const Config& config);
 int run_status(const Config& config, bool json);
