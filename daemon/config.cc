@@ -35,6 +35,7 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
   return {
       {"source", "name", [&](V v) { relay.source.name = v.matching("[a-z0-9_-]{1,40}"); }},
       {"source", "conninfo", [&](V v) { relay.source.conninfo = v.text(); }},
+      {"source", "verify_conninfo", [&](V v) { config.verify_conninfo = v.text(); }},
       {"source", "slot", [&](V v) { relay.source.slot = v.matching("[a-z0-9_]{1,63}"); }},
       {"source", "publication",
        [&](V v) { relay.source.publication = v.matching("[A-Za-z0-9_]{1,63}"); }},
@@ -110,7 +111,7 @@ std::string at(const std::string& path, const toml::node& node) {
 }
 
 bool is_repeated(const std::string& section) {
-  return section == "readmodel" || section == "projection";
+  return section == "readmodel" || section == "projection" || section == "verify";
 }
 
 void read_repeated(const std::string& path, const std::string& section, const toml::node& node,

@@ -23,6 +23,10 @@ ConfigValue ConfigValue::from_toml(std::string where, const toml::node& node) {
   } else if (const auto* boolean = node.as_boolean()) {
     value.kind_ = Kind::kBoolean;
     value.boolean_ = boolean->get();
+  } else if (const auto* array = node.as_array();
+             array != nullptr && array->is_homogeneous<std::string>()) {
+    value.kind_ = Kind::kList;
+    for (const auto& item : *array) value.list_.push_back(item.as_string()->get());
   } else {
     value.kind_ = Kind::kOther;
   }
@@ -50,6 +54,15 @@ std::string ConfigValue::matching(const char* pattern) const {
   if (!std::regex_match(text(), std::regex(pattern)))
     refuse("\"" + text_ + "\" is not of the form " + pattern, "change it to that form");
   return text_;
+}
+
+std::vector<std::string> ConfigValue::list_matching(const char* pattern) const {
+  if (kind_ != Kind::kList || list_.empty())
+    refuse("is not a list of strings", "write it as [\"a\", \"b\"]");
+  for (const auto& item : list_)
+    if (!std::regex_match(item, std::regex(pattern)))
+      refuse("\"" + item + "\" is not of the form " + pattern, "change it to that form");
+  return list_;
 }
 
 std::string ConfigValue::one_of(std::initializer_list<const char*> choices) const {

@@ -19,6 +19,8 @@ class ConfigValue {
   static ConfigValue from_text(std::string where, std::string text);
 
   [[nodiscard]] std::string text() const;
+  // An array of strings that each match the regular expression; at least one.
+  [[nodiscard]] std::vector<std::string> list_matching(const char* pattern) const;
   // The whole text must match the regular expression (ECMAScript).
   [[nodiscard]] std::string matching(const char* pattern) const;
   [[nodiscard]] std::string one_of(std::initializer_list<const char*> choices) const;
@@ -33,12 +35,13 @@ class ConfigValue {
   [[nodiscard]] std::string secret_file() const;
 
  private:
-  enum class Kind { kText, kInteger, kBoolean, kOther };
+  enum class Kind { kText, kInteger, kBoolean, kList, kOther };
   [[noreturn]] void refuse(const std::string& what, const std::string& remedy) const;
 
   std::string where_;
   Kind kind_ = Kind::kText;
   std::string text_;
+  std::vector<std::string> list_;
   std::int64_t integer_ = 0;
   bool boolean_ = false;
   bool from_environment_ = false;

@@ -140,6 +140,33 @@ void add_apply(CLI::App& app, CommandLine& line) {
       });
 }
 
+void add_verify(CLI::App& app, CommandLine& line) {
+  auto* verify = add_command(app, line, "verify",
+                             "Compare a read model with its source, or the stream with the outbox; "
+                             "exit 0 equal, 1 differs, 2 could not say");
+  verify->require_subcommand(0, 1);
+  auto options = std::make_shared<VerifyOptions>();
+  const auto add_options = [options](CLI::App* command) {
+    command->add_option("--timeout", options->timeout_seconds, "Seconds that each wait may take")
+        ->check(CLI::Range(1, 3600));
+    command->add_option("--limit", options->limit, "Findings to list")
+        ->check(CLI::Range(0, 100'000));
+    command->add_flag("--json", options->json, "One JSON object");
+  };
+  add_options(verify);
+  verify->add_option("NAME", options->readmodel, "Read model");
+  verify->parse_complete_callback([&line, options] {
+    if (!line.run && !options->readmodel.empty())
+      line.run = [options](const Config& config) { return run_verify_readmodel(config, *options); };
+  });
+  auto* stream = verify->add_subcommand("stream", "The stream against outbox.events");
+  stream->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+  add_options(stream);
+  stream->callback([&line, options] {
+    line.run = [options](const Config& config) { return run_verify_stream(config, *options); };
+  });
+}
+
 void add_inspection(CLI::App& app, CommandLine& line) {
   add_command(app, line, "check",
               "Look for everything that would break a promise; exit 1 on a failure")
@@ -196,6 +223,7 @@ int main(int argc, char** argv) {
   add_migrate(app, line);
   add_relay(app, line);
   add_apply(app, line);
+  add_verify(app, line);
   add_inspection(app, line);
   add_dev(app, line);
   try {

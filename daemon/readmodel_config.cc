@@ -62,6 +62,17 @@ std::vector<Key> projection_keys(ProjectionConfig& config) {
   };
 }
 
+std::vector<Key> verify_keys(VerifyConfig& config) {
+  Comparison& c = config.comparison;
+  return {
+      {"verify", "readmodel", [&](V v) { config.readmodel = v.matching("[a-z0-9_]{1,40}"); }},
+      {"verify", "name", [&](V v) { c.name = v.matching("[A-Za-z0-9_.-]{1,60}"); }},
+      {"verify", "source", [&](V v) { c.source_query = v.text(); }},
+      {"verify", "target", [&](V v) { c.target_query = v.text(); }},
+      {"verify", "key", [&](V v) { c.key = v.list_matching("[^\"]{1,63}"); }},
+  };
+}
+
 void read_keys(const std::string& path, const std::string& section, const toml::table& table,
                const std::vector<Key>& keys) {
   for (const auto& [name_key, node] : table) {
@@ -139,6 +150,18 @@ void read_repeated_table(const std::string& path, const std::string& section,
     into.readmodels.push_back(std::move(config));
     return;
   }
+  if (section == "verify") {
+    VerifyConfig config;
+    config.where = where;
+    read_keys(path, section, table, verify_keys(config));
+    if (config.comparison.source_query.empty() || config.comparison.target_query.empty() ||
+        config.comparison.key.empty())
+      refuse(where, "a comparison needs source, target and key",
+             "source = \"SELECT id, cents FROM account\", target = \"SELECT id, cents FROM "
+             "balance\", key = [\"id\"]");
+    into.comparisons.push_back(std::move(config));
+    return;
+  }
   ProjectionConfig config;
   config.where = where;
   read_keys(path, section, table, projection_keys(config));
@@ -159,23 +182,36 @@ std::vector<ReadModelConfig> complete(ReadModelTables tables, const ReadModelOpt
     if (std::ranges::count(readmodels, o.name, [](const auto& r) { return r.options.name; }) > 1)
       refuse(readmodel.where, "read model \"" + o.name + "\" is there twice", "names are unique");
   }
+  const auto owner = [&](const std::string& where, const char* key, const std::string& name) {
+    if (name.empty() && readmodels.size() == 1) return readmodels.begin();
+    const auto found =
+        std::ranges::find(readmodels, name, [](const auto& r) { return r.options.name; });
+    if (found != readmodels.end()) return found;
+    std::vector<std::string> names;
+    for (const auto& readmodel : readmodels) names.push_back(readmodel.options.name);
+    refuse(where, std::string(key) + " \"" + name + "\" is no [[readmodel]]",
+           names.empty() ? "add a [[readmodel]] with that name"
+                         : "did you mean \"" + nearest_name(name, names) + "\"?");
+  };
   for (auto& projection : tables.projections) {
-    if (projection.readmodel.empty() && readmodels.size() == 1)
-      projection.readmodel = readmodels.front().options.name;
-    const auto found = std::ranges::find(readmodels, projection.readmodel,
-                                         [](const auto& r) { return r.options.name; });
-    if (found == readmodels.end()) {
-      std::vector<std::string> names;
-      for (const auto& readmodel : readmodels) names.push_back(readmodel.options.name);
-      refuse(projection.where,
-             "projection.readmodel \"" + projection.readmodel + "\" is no [[readmodel]]",
-             names.empty() ? "add a [[readmodel]] with that name"
-                           : "did you mean \"" + nearest_name(projection.readmodel, names) + "\"?");
-    }
+    const auto found = owner(projection.where, "projection.readmodel", projection.readmodel);
+    projection.readmodel = found->options.name;
     check_pattern(projection, found->options.source);
     found->projections.push_back(std::move(projection));
   }
   for (const auto& readmodel : readmodels) check_setup(readmodel, readmodels);
+  for (auto& verify : tables.comparisons) {
+    const auto found = owner(verify.where, "verify.readmodel", verify.readmodel);
+    Comparison& comparison = verify.comparison;
+    if (comparison.name.empty()) comparison.name = found->options.name;
+    for (const auto& other : found->comparisons)
+      if (other.name == comparison.name)
+        refuse(verify.where,
+               "verify.name \"" + other.name + "\" is there twice for read model \"" +
+                   found->options.name + "\"",
+               "give each comparison of a read model a name of its own");
+    found->comparisons.push_back(std::move(comparison));
+  }
   for (const auto& readmodel : readmodels)
     if (readmodel.projections.empty())
       refuse(readmodel.where, "read model \"" + readmodel.options.name + "\" has no projection",

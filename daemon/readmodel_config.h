@@ -1,4 +1,4 @@
-// The repeated tables of the configuration file: [[readmodel]] and [[projection]].
+// The repeated tables of the configuration file: [[readmodel]], [[projection]] and [[verify]].
 #pragma once
 
 #include <toml++/toml.h>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "readmodel/options.h"
+#include "readmodel/verify/comparison.h"
 
 namespace postrider {
 
@@ -16,18 +17,26 @@ struct ProjectionConfig {
   std::string function;  // in the target database
 };
 
+struct VerifyConfig {
+  std::string where;
+  std::string readmodel;
+  Comparison comparison;
+};
+
 struct ReadModelConfig {
   std::string where;
   ReadModelOptions options;
   std::vector<ProjectionConfig> projections;  // in the order of the file
+  std::vector<Comparison> comparisons;        // what verify compares, in the order of the file
 };
 
 struct ReadModelTables {
   std::vector<ReadModelConfig> readmodels;
   std::vector<ProjectionConfig> projections;
+  std::vector<VerifyConfig> comparisons;
 };
 
-// Reads one table of section "readmodel" or "projection". `path` is the file's. Throws
+// Reads one table of section "readmodel", "projection" or "verify". `path` is the file's. Throws
 // Failure(kConfiguration).
 void read_repeated_table(const std::string& path, const std::string& section,
                          const toml::table& table, ReadModelTables& into);

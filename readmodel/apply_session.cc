@@ -18,9 +18,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds kPoll{500};  // for a decision, or for the stream
-constexpr milliseconds kLongestWait{1000};
+constexpr milliseconds kPoll{500};         // for a decision, or for the stream
 constexpr int kHeartbeatsPerTakeover = 4;  // a standby judges our life by them
+constexpr milliseconds kBarrierLook{500};  // while there is none
+constexpr milliseconds kBarrierPoll{10};   // while verify holds us: its hold is short
 constexpr milliseconds kLook{2000};        // at the stream: its incarnation, its length, its start
 // A request for messages expires, and says so, after five seconds: longer silence is no silence.
 constexpr seconds kSilence{12};
@@ -53,7 +54,8 @@ ApplySession::ApplySession(const ReadModelOptions& options, const Projections& p
       board_(board),
       now_(std::chrono::steady_clock::now()),
       last_statement_(now_),
-      last_look_(now_) {}
+      last_look_(now_),
+      last_barrier_look_(now_ - kBarrierLook) {}
 
 ApplySession::~ApplySession() = default;
 
@@ -68,12 +70,16 @@ void ApplySession::run() {
   });
   while (!finished()) {
     if (pending_.bytes < 2 * options_.batch_bytes) feed_.ask_for_more();
-    wait(std::min(kLongestWait, heartbeat_interval()));
+    // What is complete and still there after apply_pending() was held back.
+    const bool is_held = barrier_ || pending_.complete > 0;
+    wait(std::min(is_held ? kBarrierPoll : kBarrierLook, heartbeat_interval()));
     if (control_.stop_requested()) return;  // what is pending is read again next time
     now_ = std::chrono::steady_clock::now();
     take_input();
+    look_at_barrier();
     apply_pending();
     note_coverage();
+    report_barrier_reached();
     keep_time();
   }
 }
@@ -192,8 +198,10 @@ void ApplySession::take_input() {
 
 // ---- Applying ----
 
-void ApplySession::apply_pending() {
+void ApplySession::apply_pending() try {
   while (pending_.complete > 0) {
+    const std::size_t may = open_ ? 1 : admitted(barrier_, pending_.ends);
+    if (may == 0) return;
     if (skip_ || open_) {
       skip_ ? skip_piece() : apply_piece();
       continue;
@@ -205,6 +213,7 @@ void ApplySession::apply_pending() {
     for (const std::size_t size : pending_.sizes) {
       std::size_t more = 0;
       for (std::size_t i = events; i < events + size; ++i) more += pending_.events[i].size();
+      if (transactions == may) break;
       if (transactions > 0 && (one_by_one || events + size > options_.batch_events ||
                                bytes + more > options_.batch_bytes))
         break;
@@ -215,7 +224,13 @@ void ApplySession::apply_pending() {
     apply_batch(transactions, events);
     if (control_.stop_requested()) return;
   }
-  if (pending_.bytes >= 2 * options_.batch_bytes) skip_ ? skip_piece() : apply_piece();
+  const bool large = pending_.bytes >= 2 * options_.batch_bytes;
+  if (large && (open_ || admits(barrier_, pending_.events.front().place.position)))
+    skip_ ? skip_piece() : apply_piece();
+} catch (const BarrierHit&) {
+  // Nothing was done. The place is looked up, and the rest is cut there.
+  last_barrier_look_ = now_ - kBarrierLook;
+  look_at_barrier();
 }
 
 void ApplySession::apply_batch(std::size_t transactions, std::size_t events) {
@@ -277,6 +292,34 @@ void ApplySession::note_coverage() {
   }
 }
 
+void ApplySession::look_at_barrier() {
+  if (open_) return;  // whoever wants to set one waits for our transaction
+  if (!barrier_ && now_ - last_barrier_look_ < kBarrierLook) return;
+  last_barrier_look_ = now_;
+  last_statement_ = now_;
+  auto found = target_.barrier();
+  if (found == barrier_) return;
+  if (!barrier_) {
+    held_since_ = now_;
+    spdlog::info("read model {}: held by verify at ordinal {}", options_.name, cursor_.ordinal);
+  } else if (!found) {
+    spdlog::info("read model {}: goes on at ordinal {} after {} ms", options_.name, cursor_.ordinal,
+                 std::chrono::duration_cast<milliseconds>(now_ - held_since_).count());
+  }
+  barrier_ = std::move(found);
+  barrier_reported_ = false;
+}
+
+void ApplySession::report_barrier_reached() {
+  if (!barrier_ || barrier_reported_ || open_) return;
+  const auto next = pending_.events.empty() ? std::nullopt
+                                            : std::optional(pending_.events.front().place.position);
+  if (!is_reached(*barrier_, next, coverage_.covered_timeline(), coverage_.covered())) return;
+  target_.report_reached(*barrier_);
+  barrier_reported_ = true;
+  POSTRIDER_FAILPOINT("apply.after_barrier_reached");
+}
+
 void ApplySession::keep_time() {
   if (now_ - last_statement_ >= heartbeat_interval()) {
     if (open_)
@@ -285,7 +328,8 @@ void ApplySession::keep_time() {
       target_.heartbeat();
     last_statement_ = now_;
   }
-  if (now_ - feed_.heard() > kSilence)
+  // While verify holds us nothing may have been asked for.
+  if (!barrier_ && now_ - feed_.heard() > kSilence)
     throw Failure(ErrorKind::kBrokerUnavailable, "the broker is silent");
   if (now_ - last_look_ < kLook) return;
   last_look_ = now_;

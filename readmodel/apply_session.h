@@ -19,6 +19,7 @@
 #include "readmodel/jetstream/stream_feed.h"
 #include "readmodel/options.h"
 #include "readmodel/postgres/target.h"
+#include "readmodel/progress/barrier.h"
 #include "readmodel/progress/chain.h"
 #include "readmodel/progress/coverage.h"
 #include "readmodel/progress/place.h"
@@ -52,7 +53,7 @@ class ApplySession {
   struct Pending {
     std::deque<std::size_t> sizes;  // events of each complete transaction
     std::vector<ReceivedEvent> events;
-    std::vector<Cursor> ends;  // the cursor after each complete transaction
+    std::deque<Cursor> ends;  // the cursor after each complete transaction
     std::size_t bytes = 0;
     std::size_t complete = 0;  // events of complete transactions
   };
@@ -82,6 +83,10 @@ class ApplySession {
   void look_while_stopped();
   void drop_applied(std::size_t transactions, std::size_t events);
   void note_coverage();
+  // The barrier that `postrider verify` may have set: looked at every now and then, and whenever a
+  // move of the cursor was refused because of it.
+  void look_at_barrier();
+  void report_barrier_reached();
   void keep_time();
   [[nodiscard]] bool finished() const;
   void note_stream(const wire::StreamInfo& stream);
@@ -98,6 +103,8 @@ class ApplySession {
   std::optional<Chain> chain_;
   Coverage coverage_;
   Pending pending_;
+  std::optional<Barrier> barrier_;             // set by verify; the database enforces it
+  bool barrier_reported_ = false;              // that it is reached
   std::optional<Stop> skip_;                   // ordered by a person
   std::uint64_t one_by_one_until_ = 0;         // ordinal: a batch up to there was refused
   std::unique_ptr<Target::Transaction> open_;  // of a transaction larger than memory
@@ -110,6 +117,8 @@ class ApplySession {
   std::chrono::steady_clock::time_point now_;
   std::chrono::steady_clock::time_point last_statement_;
   std::chrono::steady_clock::time_point last_look_;
+  std::chrono::steady_clock::time_point last_barrier_look_;
+  std::chrono::steady_clock::time_point held_since_;
   bool progressed_ = false;
 };
 

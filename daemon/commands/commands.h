@@ -43,6 +43,16 @@ int run_parked_decision(const Config& config, const std::string& readmodel,
 
 int run_rebuild(const Config& config, const std::string& readmodel);
 
+struct VerifyOptions {
+  std::string readmodel;  // for verify NAME
+  int timeout_seconds = 30;
+  std::size_t limit = 100;  // findings to list
+  bool json = false;
+};
+inline constexpr int kExitCouldNotSay = 2;  // neither equal nor different: not compared
+int run_verify_readmodel(const Config& config, const VerifyOptions& options);
+int run_verify_stream(const Config& config, const VerifyOptions& options);
+
 // Throws kConfiguration, with the names that there are.
 [[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);
 [[nodiscard]] Projections projections_of(const ReadModelConfig& config);

@@ -170,6 +170,11 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
     event.seq = *seq;
     const char* place = header(message, std::string(kPositionHeader).c_str());
     const auto parsed = PositionHeader::parse(place == nullptr ? "" : place);
+    event.subject = subject;
+    if (keep_foreign_ && (!parsed || !subject.starts_with(source_prefix_))) {
+      events.push_back(std::move(event));
+      continue;
+    }
     if (!parsed || !subject.starts_with(source_prefix_))
       throw Failure(ErrorKind::kForeignMessage,
                     "stream \"" + stream_ + "\" sequence " + std::to_string(*seq) + " on " +
@@ -177,7 +182,6 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
                     "somebody else published into the stream: see docs/operating.md, \"foreign "
                     "message\"");
     event.place = *parsed;
-    event.subject = subject;
     event.payload = std::move(data);
     const char** names = nullptr;
     int count = 0;

@@ -25,6 +25,10 @@ class StreamFeed : public NatsConnection {
              std::chrono::milliseconds timeout, const std::string& notice_subject);
   ~StreamFeed();
 
+  // Messages that are not of this source's relay are handed over with ordinal 0, sequence and
+  // subject, instead of ending everything.
+  void keep_foreign() { keep_foreign_ = true; }
+
   // Begins at `seq` of `stream`, whose messages must all be of `source`.
   void open(const std::string& stream, const std::string& source, std::uint64_t seq);
   // Asks the server for more messages where fewer than half of a request are under way.
@@ -56,6 +60,7 @@ class StreamFeed : public NatsConnection {
   std::vector<Raw> raw_;
   std::string stream_;
   std::string source_prefix_;
+  bool keep_foreign_ = false;
   std::string consumer_;
   std::deque<Request> requests_;
   std::uint64_t last_request_ = 0;

@@ -204,6 +204,39 @@ void Target::note_coverage(const CoverageNotice& notice) {
   });
 }
 
+std::optional<Barrier> Target::barrier() {
+  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<Barrier> {
+    const auto rows = sql::exec(tx,
+                                "SELECT barrier_holder, barrier_timeline, barrier_lsn FROM "
+                                "postrider.cursor WHERE readmodel = $1 AND barrier_holder IS NOT "
+                                "NULL",
+                                options_.readmodel);
+    if (rows.empty()) return std::nullopt;
+    // Ours until the commit: nobody can set another one before this one is away.
+    const bool abandoned =
+        sql::exec(tx, "SELECT pg_try_advisory_xact_lock_shared($1::int, hashtext($2))",
+                  kBarrierLockClass, options_.readmodel)[0][0]
+            .as<bool>();
+    if (abandoned) {
+      sql::exec(tx, "UPDATE postrider.cursor SET barrier_holder = NULL WHERE readmodel = $1",
+                options_.readmodel);
+      return std::nullopt;
+    }
+    return Barrier{rows[0][0].as<std::string>(), rows[0][1].as<std::uint32_t>(),
+                   Lsn::parse(rows[0][2].c_str()).value_or(Lsn{})};
+  });
+}
+
+void Target::report_reached(const Barrier& barrier) {
+  transact(*connection_, [&](pqxx::work& tx) {
+    sql::exec(tx,
+              "UPDATE postrider.cursor SET barrier_reached = true WHERE readmodel = $1 AND "
+              "barrier_holder = $2 AND barrier_timeline = $3 AND barrier_lsn = $4::pg_lsn",
+              options_.readmodel, barrier.holder, number(barrier.timeline),
+              barrier.lsn.to_string());
+  });
+}
+
 Target::Transaction::Transaction(Target& target, const Cursor& from, const Cursor& to)
     : target_(target), tx_(*target.connection_) {
   move(from, to);
@@ -221,14 +254,28 @@ void Target::Transaction::move(const Cursor& from, const Cursor& to) {
         "lsn = $5::pg_lsn, idx = $6, part = $7::int, xid = $8, commit_time_us = $9, epoch = $10, "
         "updated_at = now() "
         "WHERE readmodel = $11 AND ordinal = $12 AND lsn = $13::pg_lsn AND incarnation = $14 "
-        "AND commit_time_us = $15 AND generation = $16",
+        "AND commit_time_us = $15 AND generation = $16 "
+        "AND (barrier_holder IS NULL OR ordinal = $3 "
+        "OR ($4, $5::pg_lsn) < (barrier_timeline, barrier_lsn))",
         to.incarnation, number(to.seq), number(to.ordinal), number(to.position.timeline),
         to.position.commit_lsn.to_string(), number(to.position.index),
         part ? part->c_str() : nullptr, number(to.fingerprint.xid), to.fingerprint.commit_time_us,
         number(to.epoch), target_.options_.readmodel, number(from.ordinal),
         from.position.commit_lsn.to_string(), from.incarnation, from.fingerprint.commit_time_us,
         target_.generation_);
-    if (moved.affected_rows() != 1) throw target_.fenced(from);
+    if (moved.affected_rows() == 1) return;
+    // Read anew: the statement above saw the newest row, this one does, too.
+    const auto held = sql::exec(tx_,
+                                "SELECT 1 FROM postrider.cursor WHERE readmodel = $1 AND "
+                                "ordinal = $2 AND lsn = $3::pg_lsn AND generation = $4 AND "
+                                "barrier_holder IS NOT NULL",
+                                target_.options_.readmodel, number(from.ordinal),
+                                from.position.commit_lsn.to_string(), target_.generation_);
+    if (!held.empty())
+      throw BarrierHit(ErrorKind::kSessionFenced, "postrider verify holds read model " +
+                                                      target_.options_.readmodel + " at ordinal " +
+                                                      std::to_string(from.ordinal));
+    throw target_.fenced(from);
   });
 }
 

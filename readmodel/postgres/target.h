@@ -18,13 +18,14 @@
 #include "base/error.h"
 #include "base/postgres/sql.h"
 #include "postrider/received_event.h"
+#include "readmodel/progress/barrier.h"
 #include "readmodel/progress/cursor.h"
 
 namespace postrider {
 
-// First half of the advisory locks' two-part key ("pa"); the second is the read model's name
-// hashed.
-inline constexpr int kApplierLockClass = 0x7061;
+// First halves of our advisory locks' two-part keys; the second is hashtext(read model).
+inline constexpr int kApplierLockClass = 0x7061;  // "pa": held by the one who applies
+inline constexpr int kBarrierLockClass = 0x7076;  // "pv": held while a verify's barrier stands
 
 struct TargetOptions {
   std::string conninfo;
@@ -44,6 +45,13 @@ struct Stop {
   std::string error;
   std::string decision;  // "", "retry" or "skip"
   std::string decided_by;
+};
+
+// Thrown by what moves the cursor where `postrider verify` does not want it now. Nothing has
+// happened; the target is as good as before, and the same move may succeed later.
+class BarrierHit : public Failure {
+ public:
+  using Failure::Failure;
 };
 
 class Target {
@@ -75,6 +83,11 @@ class Target {
   void write_stop(const Stop& stop, const Cursor& at);
   // Carries `retry` out: an audit row, and the stop is gone.
   void clear_stop(const Stop& stop);
+
+  // The barrier that a living verify has set. One whose setter is gone is taken away.
+  [[nodiscard]] std::optional<Barrier> barrier();
+  // Tells the one who set it that everything before it is applied.
+  void report_reached(const Barrier& barrier);
 
   // One transaction. Destroyed without commit() it is rolled back.
   class Transaction {

@@ -20,8 +20,9 @@ class Coverage {
   void on_notice(CoverageNotice notice);
   // The newest notice that the cursor has reached and that tells more than the last one taken.
   [[nodiscard]] std::optional<CoverageNotice> take_reached(const Cursor& cursor);
-  // The newest LSN taken.
+  // The newest LSN taken, and its timeline.
   [[nodiscard]] Lsn covered() const { return covered_; }
+  [[nodiscard]] std::uint32_t covered_timeline() const { return timeline_; }
 
  private:
   static constexpr std::size_t kMost = 64;

@@ -59,7 +59,7 @@ class Inbox : public ::testing::Test {
     return dev::wait_until(
         [&] {
           return database.run("reader", "SELECT cardinality(pg_blocking_pids(" +
-                                         std::to_string(claimer.pid()) + "))") != "0";
+                                            std::to_string(claimer.pid()) + "))") != "0";
         },
         std::chrono::seconds(10));
   }
@@ -141,8 +141,9 @@ TEST_F(Inbox, RefusesWhatIsNoName) {
   }
   expect_refused("postrider.inbox_claim(repeat('b', 101), 'e1')");
   expect_refused("postrider.inbox_claim('billing', repeat('e', 201))");
-  EXPECT_EQ(database.run("reader", "SELECT postrider.inbox_claim(repeat('b', 100), repeat('e', 200))"),
-            "t");
+  EXPECT_EQ(
+      database.run("reader", "SELECT postrider.inbox_claim(repeat('b', 100), repeat('e', 200))"),
+      "t");
   EXPECT_EQ(count(), "1");
 }
 

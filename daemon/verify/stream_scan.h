@@ -1,0 +1,70 @@
+// Reads the stream for verify: each message is held to the chain and spilled for the join. Not
+// thread-safe. Throws Failure; kBrokerUnavailable also when a message that is there was not
+// delivered: what cannot be read is not lost.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/coverage_notice.h"
+#include "daemon/verify/spill.h"
+#include "daemon/verify/stream_chain.h"
+#include "daemon/verify/stream_join.h"
+#include "readmodel/jetstream/stream_feed.h"
+#include "relay/options.h"
+
+namespace postrider {
+
+inline constexpr std::size_t kPartitions = 128;
+
+// By the id's first bits, which are random.
+[[nodiscard]] inline std::size_t partition_of(const Digest& id) {
+  return id.front() % kPartitions;
+}
+
+class StreamScan {
+ public:
+  StreamScan(const RelayOptions& options, StreamFindings& findings);
+
+  // Reads on to what was the end of the stream when it was called, at least. False when there is no
+  // stream.
+  bool read_to_end();
+  // Waits for something new, at most `longest`.
+  void wait(std::chrono::milliseconds longest);
+  // True once everything that committed before `place` is known to have been read.
+  [[nodiscard]] bool has_passed(std::uint32_t timeline, Lsn place) const;
+
+  // The commit time of the first message's transaction, when messages before it are gone by age:
+  // a transaction that began later cannot be among them.
+  [[nodiscard]] std::optional<std::int64_t> horizon_us() const { return horizon_us_; }
+  [[nodiscard]] const Spill<StoredEvent>& events() const { return events_; }
+  [[nodiscard]] std::uint64_t messages() const { return messages_; }
+  [[nodiscard]] std::uint64_t first_ordinal() const { return first_ordinal_; }
+  [[nodiscard]] const std::optional<PositionHeader>& last() const { return chain_.last(); }
+
+ private:
+  void open();
+  void take(const ReceivedEvent& event);
+  void excuse_gap(const ReceivedEvent& event);
+  [[nodiscard]] bool is_at_end();
+
+  const RelayOptions& options_;
+  StreamFindings& findings_;
+  StreamFeed feed_;
+  StreamChain chain_;
+  Spill<StoredEvent> events_{kPartitions};
+  bool open_ = false;
+  std::uint64_t seq_ = 0;  // of the newest message read
+  std::uint64_t messages_ = 0;
+  std::uint64_t first_ordinal_ = 0;
+  std::optional<std::int64_t> horizon_us_;
+  std::optional<CoverageNotice> notice_;  // the newest one
+  std::vector<ReceivedEvent> arrived_;
+  std::vector<std::string> notices_;
+};
+
+}  // namespace postrider
