@@ -23,8 +23,8 @@ struct Ownership::Shared {
   std::atomic<bool> held{false};
 };
 
-Ownership::Ownership(const RelayOptions& options, const Wake& control)
-    : options_(options), control_(control), shared_(std::make_unique<Shared>()) {}
+Ownership::Ownership(const RelayOptions& options, const Wake& control, SqlWatch& watch)
+    : options_(options), control_(control), watch_(watch), shared_(std::make_unique<Shared>()) {}
 
 Ownership::~Ownership() {
   shared_->stop.signal();
@@ -37,8 +37,8 @@ bool Ownership::held() const {
 
 bool Ownership::acquire(const std::function<bool()>& stop,
                         const std::function<void()>& on_standby) {
-  auto source =
-      std::make_unique<Source>(options_.source.conninfo, "postrider lock " + options_.source.name);
+  auto source = std::make_unique<Source>(options_.source.conninfo,
+                                         "postrider lock " + options_.source.name, &watch_);
   bool announced = false;
   while (!source->try_lock(options_.source.name)) {
     if (!announced) {

@@ -20,11 +20,12 @@
 namespace postrider {
 
 class Source;
+class SqlWatch;
 
 class Ownership {
  public:
-  // `control` is signalled when the ownership is lost; it must outlive this.
-  Ownership(const RelayOptions& options, const Wake& control);
+  // `control` is signalled when the ownership is lost; both it and `watch` must outlive this.
+  Ownership(const RelayOptions& options, const Wake& control, SqlWatch& watch);
   ~Ownership();
   Ownership(const Ownership&) = delete;
   Ownership& operator=(const Ownership&) = delete;
@@ -43,6 +44,7 @@ class Ownership {
 
   const RelayOptions& options_;
   const Wake& control_;
+  SqlWatch& watch_;
   struct Shared;
   std::unique_ptr<Shared> shared_;
   std::thread heartbeat_;

@@ -37,11 +37,13 @@ const char* to_string(RelayState state) {
   return "?";
 }
 
-Relay::Relay(RelayOptions options) : options_(std::move(options)) {}
+Relay::Relay(RelayOptions options, std::function<void()> preflight)
+    : options_(std::move(options)), preflight_(std::move(preflight)) {}
 Relay::~Relay() = default;
 
 void Relay::request_stop() noexcept {
   stop_ = true;
+  sql_watch_.stop();
   wake_.signal();
 }
 
@@ -62,7 +64,7 @@ bool Relay::run_session() {
   if (!ownership_ || !ownership_->held()) {
     held_ = {};
     ownership_.reset();
-    auto ownership = std::make_unique<Ownership>(options_, wake_);
+    auto ownership = std::make_unique<Ownership>(options_, wake_, sql_watch_);
     const bool acquired = ownership->acquire(
         [this] { return stop_.load(); },
         [this] {
@@ -70,6 +72,7 @@ bool Relay::run_session() {
         });
     if (!acquired) return true;
     ownership_ = std::move(ownership);
+    preflight_due_ = true;  // the server may be another, or have other settings
     spdlog::info("owner of source {}", options_.source.name);
   }
   // The broker first: until it answers, a held replication connection stays as it is.
@@ -78,8 +81,10 @@ bool Relay::run_session() {
   // Proves that JetStream answers, not only NATS. The answer itself is read again when the slot is
   // ours.
   (void)client->stream_info(options_.stream.name);
+  if (preflight_due_ && preflight_) preflight_();
+  preflight_due_ = false;
   held_ = {};
-  OpenSession open = open_session(options_, std::move(client));
+  OpenSession open = open_session(options_, std::move(client), sql_watch_);
   spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
                open.checkpoint.session, open.start.mark.ordinal,
                open.start.mark.is_none() ? "none" : open.start.mark.position.to_string(),

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 
+#include "base/postgres/sql_watch.h"
 #include "base/wake.h"
 #include "relay/options.h"
 #include "relay/ownership.h"
@@ -16,7 +18,9 @@ class Session;
 
 class Relay {
  public:
-  explicit Relay(RelayOptions options);
+  // `preflight` runs each time the source has become ours, when both servers answer and before
+  // anything is written. It throws Failure: what it finds, or that a server is away after all.
+  explicit Relay(RelayOptions options, std::function<void()> preflight = {});
   ~Relay();
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
@@ -42,9 +46,12 @@ class Relay {
   void note_republication(std::uint64_t published_before, std::uint64_t mark_ordinal);
 
   const RelayOptions options_;
+  const std::function<void()> preflight_;
+  bool preflight_due_ = true;
   StatusBoard board_;
   Wake wake_;
   std::atomic<bool> stop_{false};
+  SqlWatch sql_watch_;
   std::unique_ptr<Ownership> ownership_;
 
   // Of the last session, while the broker is away: the slot stays ours and PostgreSQL hears from

@@ -141,7 +141,7 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
                      failure.error().remedy.empty()
                          ? "start nats-server with JetStream, or correct nats.url"
                          : failure.error().remedy,
-                     true});
+                     true, info(failure.error().kind).disposition == Disposition::kRetry});
   }
   check_durability(options, lines);
 }

@@ -29,8 +29,9 @@ Error translate(const pqxx::sql_error& e) {
 
 // Runs `body` with a transaction, commits, and translates what libpqxx throws.
 template <class Body>
-auto transact(pqxx::connection& connection, Body body) {
+auto transact(pqxx::connection& connection, SqlWatch* watch, Body body) {
   try {
+    const SqlWatch::Guard guard(watch, connection.sock());
     pqxx::work tx(connection);
     if constexpr (std::is_void_v<decltype(body(tx))>) {
       body(tx);
@@ -86,7 +87,8 @@ void require_unfenced(const pqxx::result& answer) {
 
 }  // namespace
 
-Source::Source(const std::string& conninfo, const std::string& application_name) {
+Source::Source(const std::string& conninfo, const std::string& application_name, SqlWatch* watch)
+    : watch_(watch) {
   try {
     connection_ = std::make_unique<pqxx::connection>(with_defaults(conninfo, liveness_defaults()));
     sql::forbid_reconnecting(*connection_);
@@ -108,7 +110,7 @@ int Source::server_version() {
 }
 
 void Source::require_schema(int known_version) {
-  const int found = transact(*connection_, [&](pqxx::work& tx) {
+  const int found = transact(*connection_, watch_, [&](pqxx::work& tx) {
     return tx.exec("SELECT coalesce(max(version), 0) FROM outbox.schema_migrations")[0][0]
         .as<int>();
   });
@@ -122,7 +124,7 @@ void Source::require_schema(int known_version) {
 }
 
 bool Source::try_lock(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kLockClass,
                      name)[0][0]
         .as<bool>();
@@ -130,7 +132,7 @@ bool Source::try_lock(const std::string& name) {
 }
 
 std::optional<LockHolder> Source::lock_holder(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<LockHolder> {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<LockHolder> {
     const auto rows = sql::exec(
         tx,
         "SELECT l.pid, coalesce(a.state, ''), coalesce(a.application_name, ''), "
@@ -150,11 +152,11 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
 }
 
 void Source::heartbeat() {
-  transact(*connection_, [](pqxx::work& tx) { tx.exec("SELECT 1"); });
+  transact(*connection_, watch_, [](pqxx::work& tx) { tx.exec("SELECT 1"); });
 }
 
 bool Source::terminate(int pid) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return sql::exec(
                tx,
                "SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_stat_activity "
@@ -164,14 +166,26 @@ bool Source::terminate(int pid) {
   });
 }
 
+int Source::end_stuck_commits() {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
+    return tx
+        .exec(
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = current_setting('application_name') "
+            "AND usename = current_user AND datname = current_database() "
+            "AND wait_event = 'SyncRep' AND pid <> pg_backend_pid()")[0][0]
+        .as<int>();
+  });
+}
+
 Checkpoint Source::open_session(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return read_row(sql::exec(tx, "SELECT * FROM outbox.relay_open($1)", name)[0]);
   });
 }
 
 std::optional<Checkpoint> Source::read_checkpoint(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<Checkpoint> {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<Checkpoint> {
     const auto rows =
         sql::exec(tx, "SELECT * FROM outbox.checkpoint WHERE source = $1 AND initialised", name);
     if (rows.empty()) return std::nullopt;
@@ -180,7 +194,7 @@ std::optional<Checkpoint> Source::read_checkpoint(const std::string& name) {
 }
 
 SlotState Source::slot(const std::string& slot_name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     SlotState state;
     const auto rows =
         sql::exec(tx,
@@ -207,7 +221,7 @@ SlotState Source::slot(const std::string& slot_name) {
 }
 
 std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
-  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<WalSender> {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<WalSender> {
     const auto rows =
         sql::exec(tx,
                   "SELECT a.pid, coalesce(a.application_name, '') AS application, "
@@ -225,26 +239,26 @@ std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
 }
 
 bool Source::publication_exists(const std::string& publication) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return !sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", publication).empty();
   });
 }
 
 Lsn Source::insert_lsn() {
-  return transact(*connection_, [](pqxx::work& tx) {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
     return to_lsn(tx.exec("SELECT pg_current_wal_insert_lsn()")[0][0]);
   });
 }
 
 Lsn Source::flush_lsn() {
-  return transact(*connection_, [](pqxx::work& tx) {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
     return to_lsn(tx.exec("SELECT pg_current_wal_flush_lsn()")[0][0]);
   });
 }
 
 void Source::bind_stream(const std::string& name, std::int64_t session,
                          const std::string& incarnation, std::uint64_t seq) {
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx, "SELECT outbox.relay_bind_stream($1, $2, $3, $4)", name, session,
                                incarnation, static_cast<std::int64_t>(seq)));
   });
@@ -252,7 +266,7 @@ void Source::bind_stream(const std::string& name, std::int64_t session,
 
 void Source::set_epochs(const std::string& name, std::int64_t session,
                         const std::string& epochs_json, bool wal_store) {
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx, "SELECT outbox.relay_set_epochs($1, $2, $3::jsonb, $4)", name,
                                session, epochs_json, wal_store));
   });
@@ -260,7 +274,7 @@ void Source::set_epochs(const std::string& name, std::int64_t session,
 
 Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Confirmable& place) {
   const Mark& mark = place.mark;
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     const std::optional<std::string> part =
         mark.position.part ? std::optional(std::to_string(*mark.position.part)) : std::nullopt;
     require_unfenced(sql::exec(
@@ -277,7 +291,10 @@ Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Conf
 }
 
 std::string Source::maintain() {
-  return transact(*connection_, [](pqxx::work& tx) {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
+    // What is lost of it is done again, and this connection holds the lock: while its backend
+    // waited for synchronous replication no other relay could take over.
+    tx.exec("SET LOCAL synchronous_commit = local");
     return tx.exec("SELECT outbox.maintain()::text")[0][0].as<std::string>();
   });
 }
