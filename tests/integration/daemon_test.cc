@@ -220,6 +220,37 @@ TEST_F(Daemon, StatusTellsHowFarItHasCome) {
   EXPECT_NE(output().find("NATS: "), std::string::npos) << output();
 }
 
+TEST_F(Daemon, StatusCountsTheEventsThatWait) {
+  const auto lag = [&] {
+    postrider({"status", "--json", "--config", config()});
+    return Json::parse(output())["lag"];
+  };
+  emit(1000);
+  EXPECT_EQ(lag()["table_events_not_published"], 1000) << "nothing was ever published";
+  catch_up();
+  EXPECT_EQ(lag()["table_events_not_published"], 0);
+  EXPECT_EQ(lag()["seconds"], 0);
+  emit(1000);
+  emit(7);
+  EXPECT_EQ(lag()["table_events_not_published"], 1007);
+  EXPECT_GT(lag()["seconds"], 0);
+  catch_up();
+  EXPECT_EQ(lag()["table_events_not_published"], 0) << output();
+  // WAL of others is no lag of events, however old the newest event is.
+  sql("CREATE TABLE other AS SELECT generate_series(1, 10000)");
+  EXPECT_GT(lag()["bytes"], 100'000);
+  EXPECT_EQ(lag()["seconds"], 0) << output();
+  // A transaction that began before the newest message and is committed after it.
+  dev::execute(conninfo("app"),
+               {"BEGIN; SELECT outbox.emit('early', '1'); PREPARE TRANSACTION 'p'"});
+  emit(3);
+  catch_up();
+  dev::execute(conninfo("app"), {"COMMIT PREPARED 'p'"});
+  EXPECT_EQ(lag()["table_events_not_published"], 1) << output();
+  ASSERT_TRUE(nats_.stop());
+  EXPECT_EQ(lag()["table_events_not_published"], nullptr);
+}
+
 TEST_F(Daemon, TailShowsEventsFromTheStartOrFromAPosition) {
   emit(20);
   catch_up();
