@@ -168,6 +168,49 @@ void read_environment(const std::vector<Key>& keys, std::set<std::string>& seen)
       seen.insert(key.section + "." + key.name);
     }
   }
+}
+
+// A variable that names a section of ours and no key of it is a setting that somebody believes in.
+void refuse_unknown_variables(const std::vector<Key>& keys) {
+  // Not settings: where `postrider dev` finds nats-server.
+  const std::set<std::string> others = {"POSTRIDER_NATS_SERVER"};
+  std::vector<std::string> known;
+  std::set<std::string> prefixes;
+  for (const auto& key : keys) {
+    known.push_back(environment_name(key));
+    prefixes.insert(environment_name({key.section, "", nullptr}));
+  }
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string variable(*entry);
+    const std::string name = variable.substr(0, variable.find('='));
+    const bool ours = std::ranges::any_of(
+        prefixes, [&](const std::string& prefix) { return name.starts_with(prefix); });
+    if (!ours || others.contains(name) || std::ranges::find(known, name) != known.end()) continue;
+    throw Failure(ErrorKind::kConfiguration, "environment: unknown variable " + name,
+                  "did you mean " + nearest_name(name, known) + "?");
+  }
+}
+
+void read_settings(const std::vector<std::string>& settings, const std::vector<Key>& keys,
+                   std::set<std::string>& seen) {
+  std::vector<std::string> known;
+  for (const auto& key : keys) known.push_back(key.section + "." + key.name);
+  for (const auto& setting : settings) {
+    const auto equals = setting.find('=');
+    const std::string name = setting.substr(0, equals);
+    if (equals == std::string::npos)
+      throw Failure(ErrorKind::kConfiguration, "--set " + setting + ": no value",
+                    "write --set section.key=value");
+    const auto found = std::ranges::find(known, name);
+    if (found == known.end()) refuse_unknown("--set", name, known);
+    keys.at(static_cast<std::size_t>(found - known.begin()))
+        .set(ConfigValue::from_text("--set " + name, setting.substr(equals + 1)));
+    seen.insert(name);
+  }
+}
+
+// PG* fill gaps by libpq itself.
+void fill_gaps(const std::vector<Key>& keys, const std::set<std::string>& seen) {
   if (const char* url = std::getenv("NATS_URL"); url != nullptr && !seen.contains("nats.url"))
     for (const auto& key : keys)
       if (key.section == "nats" && key.name == "url")
@@ -213,7 +256,7 @@ MigrateOptions Config::migrate_options() const {
           relay.source.publication};
 }
 
-Config load_config(const std::string& path) {
+Config load_config(const std::string& path, const std::vector<std::string>& settings) {
   Config config;
   const auto keys = keys_of(config, config.relay.stream);
   std::set<std::string> seen;
@@ -227,7 +270,10 @@ Config load_config(const std::string& path) {
                     "check the path given with --config, and its rights");
     read_file(path, keys, seen, repeated);
   }
+  refuse_unknown_variables(keys);
   read_environment(keys, seen);
+  read_settings(settings, keys, seen);
+  fill_gaps(keys, seen);
   complete(config);
   ReadModelOptions defaults;
   defaults.source = config.relay.source.name;

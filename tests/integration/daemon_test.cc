@@ -297,6 +297,10 @@ TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
   EXPECT_NE(output().find("cannot be read"), std::string::npos) << output();
   EXPECT_EQ(postrider({"relay", "--no-such-flag"}), 64);
   EXPECT_EQ(postrider({"frobnicate"}), 64);
+  EXPECT_EQ(postrider({"check", "--config", config(), "--set", "relay.confim=acked"}), 78);
+  EXPECT_NE(output().find("did you mean \"relay.confirm\""), std::string::npos) << output();
+  EXPECT_EQ(postrider({"check", "--config", config(), "--set", "relay.confirm=acked"}), 0);
+  EXPECT_NE(output().find("warn confirm"), std::string::npos) << output();
   EXPECT_EQ(postrider({"--version"}), 0);
 }
 
