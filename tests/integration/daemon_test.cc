@@ -9,12 +9,14 @@
 #include <sstream>
 
 #include "dev/ports.h"
+#include "tests/support/tcp_proxy.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
 namespace {
 
 using Json = nlohmann::json;
+namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds kPatience{30'000};
 
 struct HttpAnswer {
@@ -326,6 +328,49 @@ TEST_F(Daemon, CheckNamesWhatIsWrongAndTheRemedy) {
       printed.substr(revoke, printed.find(';', revoke) - revoke));
   EXPECT_EQ(postrider({"check", "--config", config()}), 1);
   EXPECT_NE(output().find("ok   pg_logical_emit_message"), std::string::npos) << output();
+}
+
+TEST_F(Daemon, CheckTriesEachRightOnTheBrokerAndComparesItsLimits) {
+  catch_up();
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
+  for (const char* what :
+       {"nats-server version", "may ask $JS.API.STREAM.MSG.GET.SHOP",
+        "may ask $JS.API.STREAM.CREATE.SHOP", "may publish on shop.postrider.check"})
+    EXPECT_NE(output().find(what), std::string::npos) << what << "\n" << output();
+  EXPECT_EQ(last_seq(), 0U) << "check must publish nothing";
+  auto client = nats_client();
+  auto stream = client.api("STREAM.INFO.SHOP")["config"];
+  stream["max_msg_size"] = 1000;
+  client.api("STREAM.UPDATE.SHOP", stream);
+  EXPECT_EQ(postrider({"check", "--config", config()}), 1);
+  EXPECT_NE(output().find("FAIL max_msg_size"), std::string::npos) << output();
+  ASSERT_TRUE(nats_.stop());
+  nats_.options().settings = {
+      R"(authorization { users = [ { user: relay, password: p, permissions: {
+           publish: ["shop.>", "$JS.API.STREAM.INFO.SHOP", "postrider.>"], subscribe: "_INBOX.>" } } ] })"};
+  nats_.start();
+  const auto password = folder_ / "password";
+  std::ofstream(password) << "p";
+  fs::permissions(password, fs::perms::owner_read);
+  auto settings = quick();
+  settings["nats.user"] = "\"relay\"";
+  settings["nats.password_file"] = "\"" + password.string() + "\"";
+  const auto restricted = write_config(settings, "restricted").string();
+  EXPECT_EQ(postrider({"check", "--config", restricted}), 1);
+  for (const char* what : {"FAIL NATS permissions", "publish on $JS.API.STREAM.MSG.GET.SHOP",
+                           "warn NATS permissions", "publish on $JS.API.STREAM.CREATE.SHOP"})
+    EXPECT_NE(output().find(what), std::string::npos) << what << "\n" << output();
+}
+
+TEST_F(Daemon, CheckDoesNotKnowWhatTheBrokerDoesNotAnswer) {
+  catch_up();
+  TcpProxy proxy(nats_.options().port);
+  proxy.drop_acknowledgements(true);
+  auto settings = quick();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  EXPECT_EQ(postrider({"check", "--config", write_config(settings, "proxied").string()}), 1);
+  EXPECT_NE(output().find("?    NATS permissions"), std::string::npos) << output();
+  EXPECT_EQ(output().find("may publish"), std::string::npos) << output();
 }
 
 TEST_F(Daemon, WalStoreOpensClosesAndOpensAgain) {
