@@ -24,8 +24,10 @@ class Outage : public World {
 class Memory : public Outage {};
 
 TEST_F(Memory, AnOutageOfTheBrokerCostsNoneAndKeepsTheSlotsConnection) {
-  catch_up();
-  const auto relay = start_relay();
+  auto settings = quick();
+  settings["relay.wal_sender_timeout"] = "\"2s\"";
+  catch_up(settings);
+  const auto relay = start_relay(settings);
   emit(20'000);
   ASSERT_TRUE(wait_for_seq(20'000));
   const auto before = relay->resident_kib();
