@@ -65,11 +65,19 @@ bool Relay::run_session() {
     held_ = {};
     ownership_.reset();
     auto ownership = std::make_unique<Ownership>(options_, wake_, sql_watch_);
-    const bool acquired = ownership->acquire(
-        [this] { return stop_.load(); },
-        [this] {
-          board_.update([](RelayStatus& status) { status.state = RelayState::kStandby; });
-        });
+    const bool acquired = ownership->acquire([this] { return stop_.load(); },
+                                             [this] {
+                                               // Whatever went wrong while the source was ours is
+                                               // the new owner's to show.
+                                               pending_since_.reset();
+                                               board_.update([](RelayStatus& status) {
+                                                 status.state = RelayState::kStandby;
+                                                 status.error.clear();
+                                                 status.error_kind.clear();
+                                                 status.stalled = false;
+                                                 status.stall.clear();
+                                               });
+                                             });
     if (!acquired) return true;
     ownership_ = std::move(ownership);
     preflight_due_ = true;  // the server may be another, or have other settings
@@ -93,13 +101,15 @@ bool Relay::run_session() {
                open.epochs.newest().number);
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
   Session session(options_, std::move(open),
-                  {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); }},
+                  {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
+                   pending_since_},
                   board_);
   try {
     session.run();
     return true;
   } catch (const Failure&) {
     published_ordinal_ = session.published_ordinal();
+    pending_since_ = session.pending_since();
     if (session.made_progress()) failures_in_a_row_ = 0;
     held_ = {session.release_wal(), session.received(), session.confirmed()};
     throw;
@@ -124,6 +134,9 @@ void Relay::note_failure(const Error& error) {
     spdlog::critical("halted, exit code {}: {}", kind.exit_code, error.to_string());
   else if (!repeated)
     spdlog::warn("session ended: {}", error.to_string());
+  // Only of a broker that is there and does not take what it is sent.
+  if (error.kind != ErrorKind::kPublishInDoubt && error.kind != ErrorKind::kBrokerRefuses)
+    pending_since_.reset();
   last_error_ = error;
   board_.update([&](RelayStatus& status) {
     status.state = halt ? RelayState::kHalted : RelayState::kWaiting;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/postgres/sql_watch.h"
 #include "base/wake.h"
@@ -63,6 +64,8 @@ class Relay {
   };
   HeldWal held_;
   std::uint64_t published_ordinal_ = 0;  // newest that the broker ever acknowledged to this process
+  // Since when an acknowledgement has been waited for, session after session.
+  std::optional<std::chrono::steady_clock::time_point> pending_since_;
   int failures_in_a_row_ = 0;
   Error last_error_{ErrorKind::kInternal, "", ""};
 };

@@ -74,6 +74,8 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       caught_up_target_(reachable(open.flushed)),
       published_(open.start.mark),
       last_answer_(now_),
+      pending_since_(control_.pending_since),
+      recovering_(pending_since_.has_value()),
       last_frame_(now_),
       last_status_(now_),
       last_confirmation_(now_),
@@ -151,6 +153,7 @@ void Session::take_answers() {
     published_ = sent->mark;
     pipelined_ = true;
     last_answer_ = now_;
+    note_progress();
     ++events_;
     bytes_ += sent->bytes;
     if (sent->commit_end) {
@@ -225,6 +228,7 @@ bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end)
   if (event.position.index > 0) POSTRIDER_FAILPOINT("publish.mid_transaction");
   POSTRIDER_FAILPOINT("publish.before_send");
   if (window_.empty()) last_answer_ = now_;
+  if (!pending_since_) pending_since_ = now_;
   const std::uint64_t expected_last = window_.expected_last();
   const Mark mark{0, *ordinal, event.position, event.fingerprint, event.epoch->number};
   announcer_.on_assigned(mark);
@@ -247,10 +251,18 @@ void Session::handle(const TransactionEnd& end, bool event_sent) {
   note_quiescence();
 }
 
+void Session::note_progress() {
+  pending_since_.reset();
+  if (!window_.empty()) pending_since_ = now_;
+  recovering_ = false;
+}
+
 // With nothing in flight and no transaction open, all that was received is published.
 void Session::note_quiescence() {
-  if (window_.empty() && !assembler_.in_transaction() && resume_.done())
-    durability_.on_caught_up(received_);
+  if (!window_.empty() || assembler_.in_transaction() || !resume_.done()) return;
+  durability_.on_caught_up(received_);
+  if (recovering_ && received_ >= caught_up_target_)
+    note_progress();  // nothing is left to wait for
 }
 
 void Session::keep_time() {
@@ -326,7 +338,7 @@ void Session::confirm_if_due() {
 
 void Session::check_stall() {
   std::string stall;
-  if (!window_.empty() && now_ - last_answer_ > options_.stall_after)
+  if (pending_since_ && now_ - *pending_since_ > options_.stall_after)
     stall = "the broker does not acknowledge";
   else if (may_read() && now_ - last_frame_ > options_.stall_after)
     stall = "the walsender does not answer";
@@ -339,9 +351,16 @@ void Session::check_stall() {
 
 void Session::report() {
   board_.update([&](RelayStatus& status) {
-    status.state = phase_ == Phase::kRunning ? RelayState::kRunning : RelayState::kDraining;
-    status.error.clear();
-    status.error_kind.clear();
+    // A broker that answers and does not acknowledge lets sessions start, one after another: red
+    // stays red, with its reason, until something moves.
+    if (phase_ == Phase::kDraining)
+      status.state = RelayState::kDraining;
+    else if (!recovering_)
+      status.state = RelayState::kRunning;
+    if (!recovering_) {
+      status.error.clear();
+      status.error_kind.clear();
+    }
     status.received = received_;
     status.published = published_;
     status.confirmed = durability_.confirmed();

@@ -104,6 +104,64 @@ TEST_F(Daemon, IsNotReadyWhileTheStreamIsFull) {
   EXPECT_TRUE(wait_for_seq(2000));
 }
 
+TEST_F(Daemon, IsNotReadyUntilABrokerThatAnswersAlsoAcknowledges) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  settings["relay.ack_timeout"] = "\"500ms\"";
+  settings["relay.window_messages"] = "10";  // what is in flight is stored: more must wait behind it
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience));
+  proxy.drop_acknowledgements(true);
+  emit(1000);
+  ASSERT_TRUE(dev::wait_until([&] { return !ready(); }, kPatience)) << relay->log();
+  // Session after session starts, and none of them makes it green.
+  const auto sessions = metric("postrider_sessions_total");
+  bool green = false;
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        green = green || ready();
+        return metric("postrider_sessions_total") >= sessions + 3 &&
+               metric("postrider_stalled") == 1;
+      },
+      kPatience))
+      << relay->log();
+  EXPECT_FALSE(green) << relay->log();
+  EXPECT_NE(get(port_, "/readyz").body.find("stalled: the broker does not acknowledge"),
+            std::string::npos);
+  proxy.drop_acknowledgements(false);
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  EXPECT_EQ(metric("postrider_stalled"), 0);
+  EXPECT_TRUE(wait_for_seq(1010));
+}
+
+// Stalled while the source was its own; then another relay has it.
+TEST_F(Daemon, IsReadyAgainAsStandbyThoughItWasStalledAsOwner) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  settings["relay.ack_timeout"] = "\"500ms\"";
+  settings["relay.window_messages"] = "10";  // what is in flight is stored: more must wait behind it
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  proxy.drop_acknowledgements(true);
+  emit(1000);
+  ASSERT_TRUE(dev::wait_until([&] { return metric("postrider_stalled") == 1; }, kPatience))
+      << relay->log();
+  const auto other = start_relay(quick(), {}, "other");
+  ASSERT_TRUE(dev::wait_until([&] { return other->log().find("standing by") != std::string::npos; },
+                              kPatience));
+  relay->pause();
+  ASSERT_TRUE(wait_for_seq(1010)) << other->log();
+  relay->resume();
+  EXPECT_TRUE(dev::wait_until([&] { return get(port_, "/readyz").body == "standby\n"; }, kPatience))
+      << relay->log();
+  EXPECT_TRUE(ready());
+}
+
 TEST_F(Daemon, LogsJsonThatIsJson) {
   auto settings = quick();
   settings["log.format"] = "\"json\"";
