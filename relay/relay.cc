@@ -64,21 +64,11 @@ bool Relay::run_session() {
   if (!ownership_ || !ownership_->held()) {
     held_ = {};
     ownership_.reset();
-    auto ownership = std::make_unique<Ownership>(options_, wake_, sql_watch_);
-    const bool acquired = ownership->acquire([this] { return stop_.load(); },
-                                             [this] {
-                                               // Whatever went wrong while the source was ours is
-                                               // the new owner's to show.
-                                               pending_since_.reset();
-                                               board_.update([](RelayStatus& status) {
-                                                 status.state = RelayState::kStandby;
-                                                 status.error.clear();
-                                                 status.error_kind.clear();
-                                                 status.stalled = false;
-                                                 status.stall.clear();
-                                               });
-                                             });
+    auto ownership = std::make_unique<Ownership>(options_, wake_, sql_watch_, board_);
+    const bool acquired = ownership->acquire(
+        [this] { return stop_.load(); }, [this](const std::string& blocked) { stand_by(blocked); });
     if (!acquired) return true;
+    board_.update([](RelayStatus& status) { status.blocked.clear(); });
     ownership_ = std::move(ownership);
     preflight_due_ = true;  // the server may be another, or have other settings
     spdlog::info("owner of source {}", options_.source.name);
@@ -114,6 +104,19 @@ bool Relay::run_session() {
     held_ = {session.release_wal(), session.received(), session.confirmed()};
     throw;
   }
+}
+
+// Whatever went wrong while the source was ours is the new owner's to show.
+void Relay::stand_by(const std::string& blocked) {
+  pending_since_.reset();
+  board_.update([&](RelayStatus& status) {
+    status.state = RelayState::kStandby;
+    status.blocked = blocked;
+    status.error.clear();
+    status.error_kind.clear();
+    status.stalled = false;
+    status.stall.clear();
+  });
 }
 
 void Relay::note_republication(std::uint64_t published_before, std::uint64_t mark_ordinal) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/postgres/sql_watch.h"
 #include "base/wake.h"
@@ -40,6 +41,7 @@ class Relay {
  private:
   // True when the relay is done; false when another session should follow.
   bool run_session();
+  void stand_by(const std::string& blocked);
   void note_failure(const Error& error);
   // Waits before the next session, keeping a held replication connection alive.
   void back_off();

@@ -137,7 +137,8 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
         tx,
         "SELECT l.pid, coalesce(a.state, ''), coalesce(a.application_name, ''), "
         "coalesce(host(a.client_addr), 'local'), "
-        "coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000, 0)::bigint "
+        "coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000, 0)::bigint, "
+        "coalesce(a.usename, '?'), coalesce(a.usename = current_user, false) "
         "FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) "
         "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
         "AND l.classid = $1::int::oid AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid "
@@ -145,9 +146,13 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
         kLockClass, name);
     if (rows.empty()) return std::nullopt;
     const auto& row = rows[0];
-    return LockHolder{row[0].as<int>(), row[1].as<std::string>(),
+    return LockHolder{row[0].as<int>(),
+                      row[1].as<std::string>(),
                       std::chrono::milliseconds(row[4].as<std::int64_t>()),
-                      row[2].as<std::string>(), row[3].as<std::string>()};
+                      row[2].as<std::string>(),
+                      row[3].as<std::string>(),
+                      row[5].as<std::string>(),
+                      row[6].as<bool>()};
   });
 }
 

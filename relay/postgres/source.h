@@ -37,6 +37,8 @@ struct LockHolder {
   std::chrono::milliseconds idle_for{0};  // since its last statement ended, by the server's clock
   std::string application;
   std::string client;
+  std::string role;   // "?" when not visible
+  bool ours = false;  // the same role, which we may therefore end
 };
 
 // The relay's replication connection as the server sees it.

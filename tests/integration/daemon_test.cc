@@ -1,5 +1,6 @@
 // The program as an operator meets it: exit codes, health, metrics, status, tail, draining.
 #include <arpa/inet.h>
+#include <libpq-fe.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -109,7 +110,8 @@ TEST_F(Daemon, IsNotReadyUntilABrokerThatAnswersAlsoAcknowledges) {
   auto settings = with_http();
   settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
   settings["relay.ack_timeout"] = "\"500ms\"";
-  settings["relay.window_messages"] = "10";  // what is in flight is stored: more must wait behind it
+  settings["relay.window_messages"] =
+      "10";  // what is in flight is stored: more must wait behind it
   const auto relay = start_relay(settings);
   emit(10);
   ASSERT_TRUE(wait_for_seq(10)) << relay->log();
@@ -143,7 +145,8 @@ TEST_F(Daemon, IsReadyAgainAsStandbyThoughItWasStalledAsOwner) {
   auto settings = with_http();
   settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
   settings["relay.ack_timeout"] = "\"500ms\"";
-  settings["relay.window_messages"] = "10";  // what is in flight is stored: more must wait behind it
+  settings["relay.window_messages"] =
+      "10";  // what is in flight is stored: more must wait behind it
   const auto relay = start_relay(settings);
   emit(10);
   ASSERT_TRUE(wait_for_seq(10)) << relay->log();
@@ -187,6 +190,40 @@ TEST_F(Daemon, StandbyIsReady) {
       [&] { return standby->log().find("standing by") != std::string::npos; }, kPatience));
   EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience));
   EXPECT_EQ(get(port_, "/readyz").body, "standby\n");
+}
+
+TEST_F(Daemon, StandbyBehindAStrangersLockIsNotReadyAndSaysWho) {
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> stranger(PQconnectdb(conninfo("app").c_str()),
+                                                              &PQfinish);
+  const std::unique_ptr<PGresult, decltype(&PQclear)> lock(
+      PQexec(stranger.get(), "SELECT pg_advisory_lock(28786, hashtext('shop'))"), &PQclear);
+  ASSERT_EQ(PQresultStatus(lock.get()), PGRES_TUPLES_OK) << PQerrorMessage(stranger.get());
+  const auto relay = start_relay(with_http());
+  EXPECT_TRUE(dev::wait_until(
+      [&] { return get(port_, "/readyz").body.find("of role app") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  EXPECT_FALSE(ready());
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  sql("SELECT pg_terminate_backend(" + std::to_string(PQbackendPID(stranger.get())) + ")");
+  EXPECT_TRUE(dev::wait_until([&] { return get(port_, "/readyz").body == "running\n"; }, kPatience))
+      << relay->log();
+}
+
+TEST_F(Daemon, SaysHowMuchWalItsSlotRetainsWhileTheBrokerIsDown) {
+  const auto relay = start_relay(with_http());
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        return get(port_, "/metrics").body.find("postrider_wal_retained_bytes{") !=
+               std::string::npos;
+      },
+      kPatience));
+  ASSERT_TRUE(nats_.stop());
+  sql("CREATE TABLE busy AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
+  EXPECT_TRUE(
+      dev::wait_until([&] { return metric("postrider_wal_retained_bytes") > 15e6; }, kPatience))
+      << get(port_, "/metrics").body;
 }
 
 TEST_F(Daemon, CountsInItsMetrics) {
