@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "daemon/config_values.h"
+#include "daemon/transport.h"
 
 namespace postrider {
 namespace {
@@ -38,9 +39,12 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"source", "slot", [&](V v) { relay.source.slot = v.matching("[a-z0-9_]{1,63}"); }},
       {"source", "publication",
        [&](V v) { relay.source.publication = v.matching("[A-Za-z0-9_]{1,63}"); }},
+      {"source", "insecure", [&](V v) { config.source_insecure = v.boolean(); }},
       {"migrate", "conninfo", [&](V v) { config.owner_conninfo = v.text(); }},
       {"migrate", "target_conninfo", [&](V v) { config.target_owner_conninfo = v.text(); }},
       {"target", "conninfo", [&](V v) { config.target_conninfo = v.text(); }},
+      {"target", "insecure", [&](V v) { config.target_insecure = v.boolean(); }},
+      {"nats", "insecure", [&](V v) { config.nats_insecure = v.boolean(); }},
       {"nats", "url", [&](V v) { relay.nats.url = v.text(); }},
       {"nats", "creds", [&](V v) { relay.nats.credentials_file = v.secret_file(); }},
       {"nats", "nkey_seed", [&](V v) { relay.nats.nkey_seed_file = v.secret_file(); }},
@@ -249,6 +253,48 @@ void complete(Config& config) {
           "the defaults are 4s and 30s");
 }
 
+// A plain connection to another machine shows events and passwords to whoever is in between.
+void review_transport(Config& config) {
+  const auto review = [&](bool plain, bool accepted, const std::string& key,
+                          const std::string& section, const char* remedy) {
+    if (!plain) return;
+    if (!accepted)
+      throw Failure(ErrorKind::kConfiguration, key + " leads to another machine without TLS",
+                    std::string(remedy) + ", or accept it with " + section + ".insecure = true");
+    config.warnings.push_back(key + " leads to another machine without TLS (" + section +
+                              ".insecure)");
+  };
+  const char* postgres = "add sslmode=verify-full and sslrootcert=... to the conninfo string";
+  const NatsOptions& nats = config.relay.nats;
+  review(is_plain_postgres(config.relay.source.conninfo), config.source_insecure, "source.conninfo",
+         "source", postgres);
+  review(is_plain_postgres(config.owner_conninfo), config.source_insecure, "migrate.conninfo",
+         "source", postgres);
+  review(is_plain_postgres(config.target_conninfo), config.target_insecure, "target.conninfo",
+         "target", postgres);
+  review(is_plain_postgres(config.target_owner_conninfo), config.target_insecure,
+         "migrate.target_conninfo", "target", postgres);
+  review(is_plain_nats(nats.url, !nats.tls_ca_file.empty() || !nats.tls_cert_file.empty()),
+         config.nats_insecure, "nats.url", "nats", "use tls:// and nats.tls_ca");
+  if (config.http_listen &&
+      !is_local_host(config.http_listen->substr(0, config.http_listen->rfind(':'))))
+    config.warnings.push_back("http.listen = " + *config.http_listen +
+                              " is reachable from other machines, without authentication");
+}
+
+// Of what the file itself says: beaten values count, too.
+void review_secrets(const std::string& path, Config& config) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || (status.st_mode & (S_IRGRP | S_IROTH)) == 0) return;
+  bool secret = url_has_password(config.relay.nats.url);
+  for (const auto* conninfo : {&config.relay.source.conninfo, &config.owner_conninfo,
+                               &config.target_conninfo, &config.target_owner_conninfo})
+    secret = secret || has_password(*conninfo);
+  if (secret)
+    config.warnings.push_back(path + " holds a password and others may read it: chmod 600, or a " +
+                              "PGPASSFILE and nats.password_file");
+}
+
 }  // namespace
 
 MigrateOptions Config::migrate_options() const {
@@ -269,12 +315,14 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
       throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
                     "check the path given with --config, and its rights");
     read_file(path, keys, seen, repeated);
+    review_secrets(path, config);
   }
   refuse_unknown_variables(keys);
   read_environment(keys, seen);
   read_settings(settings, keys, seen);
   fill_gaps(keys, seen);
   complete(config);
+  review_transport(config);
   ReadModelOptions defaults;
   defaults.source = config.relay.source.name;
   defaults.stream = config.relay.stream.name;

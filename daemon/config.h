@@ -25,6 +25,10 @@ struct Config {
   std::optional<std::string> http_listen;   // [http] listen; nothing: off
   std::string log_level = "info";
   bool log_json = false;
+  bool source_insecure = false;  // plain connections off loopback are accepted, by name
+  bool nats_insecure = false;
+  bool target_insecure = false;
+  std::vector<std::string> warnings;  // what is accepted and should be seen: said by every command
 
   [[nodiscard]] MigrateOptions migrate_options() const;
 };

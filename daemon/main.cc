@@ -30,6 +30,7 @@ struct CommandLine {
     if (run_without_config) return run_without_config();
     const Config config = load_config(config_path, settings);
     configure_logging(config.log_level, config.log_json);
+    for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
     return run(config);
   }
 };

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -83,6 +84,27 @@ TEST_F(ConfigFile, AVariableOfASectionThatIsNoKeyIsRefused) {
   set("POSTRIDER_RELAY_CONFIM", "acked");
   EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("unknown variable POSTRIDER_RELAY_CONFIM"),
                                         HasSubstr("did you mean POSTRIDER_RELAY_CONFIRM?")));
+}
+
+TEST_F(ConfigFile, APlainConnectionToAnotherMachineIsRefusedUnlessAcceptedByName) {
+  EXPECT_TRUE(load_config(path_).warnings.empty());
+  EXPECT_THAT(refusal({"nats.url=nats://broker:4222"}), HasSubstr("nats.insecure = true"));
+  EXPECT_THAT(refusal({"source.conninfo=host=db"}), HasSubstr("source.insecure = true"));
+  EXPECT_THAT(refusal({"migrate.conninfo=host=db"}), HasSubstr("migrate.conninfo leads"));
+  EXPECT_THAT(refusal({"target.conninfo=host=db"}), HasSubstr("target.insecure = true"));
+  EXPECT_EQ(refusal({"source.conninfo=host=db sslmode=verify-full", "nats.url=tls://broker"}), "");
+  const auto config = load_config(
+      path_, {"nats.url=nats://broker:4222", "nats.insecure=true", "http.listen=0.0.0.0:9464"});
+  EXPECT_THAT(config.warnings,
+              testing::ElementsAre(HasSubstr("nats.url leads to"), HasSubstr("http.listen")));
+}
+
+TEST_F(ConfigFile, ThatHoldsAPasswordAndOthersMayReadIsWarnedOf) {
+  write("[source]\nname = \"shop\"\nconninfo = \"host=/run password=x\"\n");
+  ASSERT_EQ(::chmod(path_.c_str(), 0644), 0);
+  EXPECT_THAT(load_config(path_).warnings, testing::ElementsAre(HasSubstr("chmod 600")));
+  ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
+  EXPECT_TRUE(load_config(path_).warnings.empty());
 }
 
 }  // namespace
