@@ -132,6 +132,9 @@ void Session::wait() {
   ::poll(entries.data(), entries.size(), static_cast<int>(longest.count()));
   if (entries[0].revents != 0) control_.wake.clear();
   if ((entries[3].revents & POLLOUT) != 0) wal_->flush();
+  // A dead connection is reported even when nothing was asked for: left alone, it would make this
+  // loop spin until the window has room.
+  if (entries[3].events == 0 && entries[3].revents != 0) wal_->consume_input();
   socket_readable_ = (entries[3].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
 }
 

@@ -82,6 +82,7 @@ HealthProbe probe_of(const Relay& relay, const std::string& source) {
 
 int run_relay(const Config& config, bool until_caught_up) {
   StopSignals signals;
+  StopSignals::ignore_hangup();
   RelayOptions options = config.relay;
   options.until_caught_up = until_caught_up;
   Preflight preflight(options);
