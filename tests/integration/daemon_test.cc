@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -257,6 +258,41 @@ TEST_F(Daemon, DrainsWhenAskedToStopAndTheNextGoesOn) {
   EXPECT_TRUE(found.good()) << found;
 }
 
+TEST_F(Daemon, GoesOnAfterAHangup) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  ASSERT_EQ(::kill(relay->pid(), SIGHUP), 0);
+  emit(10);
+  EXPECT_TRUE(wait_for_seq(20)) << relay->log();
+  EXPECT_TRUE(relay->running());
+}
+
+// The window is full, so nothing is read from the connection whose end must be noticed.
+TEST_F(Daemon, SpendsNoTimeOnADeadWalsenderWhileItsWindowIsFull) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  settings["relay.window_messages"] = "10";
+  settings["relay.ack_timeout"] = "\"1m\"";
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  proxy.drop_acknowledgements(true);
+  emit(1000);
+  ASSERT_TRUE(
+      dev::wait_until([&] { return metric("postrider_in_flight_messages") == 10; }, kPatience));
+  const auto before = relay->cpu_ticks();
+  sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("session ended: postgres_unavailable") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  EXPECT_LT(relay->cpu_ticks() - before, static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)) / 2);
+  proxy.drop_acknowledgements(false);
+  EXPECT_TRUE(wait_for_seq(1010)) << relay->log();
+}
+
 TEST_F(Daemon, StopsWhenAskedWhileTheBrokerIsDown) {
   const auto relay = start_relay();
   emit(10);
@@ -370,6 +406,27 @@ TEST_F(Daemon, TailShowsEventsFromTheStartOrFromAPosition) {
   EXPECT_EQ(std::count(from.begin(), from.end(), '\n'), 5) << from;
   EXPECT_TRUE(from.starts_with("16  shop.e.16  " + position)) << from;
   EXPECT_EQ(postrider({"tail", "--from", "nonsense", "--config", config()}), 78);
+}
+
+TEST_F(Daemon, TailBeginsAgainWhenTheStreamIsMadeAnew) {
+  const auto relay = start_relay(unconfirmed());
+  emit(5);
+  ASSERT_TRUE(wait_for_seq(5));
+  const RelayProcess tail(config(), folder_ / "tail.out", {}, {"--from", "start"}, "tail");
+  // What it has printed, or only what it has printed since it saw the new stream.
+  const auto lines = [&](bool anew) {
+    auto text = tail.log();
+    if (anew) text.erase(0, text.find("made anew"));
+    std::size_t count = 0;
+    for (auto at = text.find("shop.e."); at != std::string::npos; at = text.find("shop.e.", at + 1))
+      ++count;
+    return count;
+  };
+  ASSERT_TRUE(dev::wait_until([&] { return lines(false) == 5; }, kPatience)) << tail.log();
+  nats_client().api("STREAM.DELETE.SHOP");
+  emit(1);
+  ASSERT_TRUE(wait_for_seq(6)) << relay->log();
+  EXPECT_TRUE(dev::wait_until([&] { return lines(true) == 6; }, kPatience)) << tail.log();
 }
 
 TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
