@@ -122,22 +122,32 @@ void add_apply(CLI::App& app, CommandLine& line) {
       line.run = [options](const Config& config) { return run_apply(config, *options); };
   });
   auto name = std::make_shared<std::string>();
-  const auto add = [&](const char* command, const char* what,
-                       std::function<int(const Config&, const std::string&)> run) {
+  const auto add = [&](const char* command, const char* what) {
     auto* sub = apply->add_subcommand(command, what);
     add_config_options(*sub, line);
     sub->add_option("NAME", *name, "Read model")->required();
-    sub->callback([&line, name, run = std::move(run)] {
-      line.run = [name, run](const Config& config) { return run(config, *name); };
+    return sub;
+  };
+  const auto add_decision = [&](const char* command, const char* what) {
+    auto* sub = add(command, what);
+    auto ordinal = std::make_shared<std::uint64_t>(0);
+    auto* parked = sub->add_option("--parked", *ordinal,
+                                   "A parked transaction, by its first ordinal; retry: or all");
+    parked->expected(0, 1);
+    sub->callback([&line, name, ordinal, parked, command] {
+      line.run = [name, ordinal, parked, command](const Config& config) {
+        if (parked->count() == 0) return run_apply_decision(config, *name, command);
+        return run_parked_decision(
+            config, *name, command,
+            *ordinal == 0 ? std::nullopt : std::optional<std::uint64_t>(*ordinal));
+      };
     });
   };
-  add("retry", "Try the refused transaction of a stopped read model again",
-      [](const Config& config, const std::string& readmodel) {
-        return run_apply_decision(config, readmodel, "retry");
-      });
-  add("skip", "Go on without the refused transaction; an audit row keeps its events",
-      [](const Config& config, const std::string& readmodel) {
-        return run_apply_decision(config, readmodel, "skip");
+  add_decision("retry", "Try the refused transaction of a stopped read model again");
+  add_decision("skip", "Go on without the refused transaction; an audit row keeps its events");
+  add("rebuild", "Build a read model anew from the stream beside the live one, and swap")
+      ->callback([&line, name] {
+        line.run = [name](const Config& config) { return run_rebuild(config, *name); };
       });
 }
 

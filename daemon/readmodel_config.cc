@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
@@ -32,7 +34,7 @@ std::vector<Key> readmodel_keys(ReadModelConfig& config) {
       {"readmodel", "source", [&](V v) { o.source = v.matching("[a-z0-9_-]{1,40}"); }},
       {"readmodel", "stream", [&](V v) { o.stream = v.matching("[A-Za-z0-9_-]{1,64}"); }},
       {"readmodel", "schema", [&](V v) { o.schema = v.matching(kIdentifier); }},
-      {"readmodel", "setup", [&](V v) { config.setup_file = v.text(); }},
+      {"readmodel", "setup", [&](V v) { o.setup_file = v.text(); }},
       {"readmodel", "on_poison",
        [&](V v) {
          o.on_poison = v.one_of({"stop", "park"}) == "stop" ? OnPoison::kStop : OnPoison::kPark;
@@ -91,7 +93,37 @@ void check_pattern(const ProjectionConfig& projection, const std::string& source
            "a NATS subject pattern that begins with the source's name: \"" + source + ".>\"");
 }
 
+// A read model with a setup file is replaced schema and all by a rebuild: nobody else may live
+// there.
+void check_setup(const ReadModelConfig& readmodel, const std::vector<ReadModelConfig>& all) {
+  const ReadModelOptions& o = readmodel.options;
+  if (o.setup_file.empty()) return;
+  if (o.schema == "public")
+    refuse(readmodel.where, "readmodel.setup needs a schema of the read model's own",
+           "add schema = \"" + o.name + "\"");
+  constexpr std::size_t kMostCharacters = 54;  // "__rebuild" is added, and PostgreSQL cuts at 63
+  if (o.schema.size() > kMostCharacters)
+    refuse(readmodel.where, "readmodel.schema \"" + o.schema + "\" is too long for a rebuild",
+           "at most 54 characters where there is a setup");
+  if (std::ranges::count(all, o.schema, [](const auto& r) { return r.options.schema; }) > 1)
+    refuse(readmodel.where, "schema \"" + o.schema + "\" belongs to several read models",
+           "a read model with a setup needs a schema of its own");
+}
+
 }  // namespace
+
+ReadModelOptions with_setup(const ReadModelConfig& config) {
+  ReadModelOptions options = config.options;
+  if (options.setup_file.empty()) return options;
+  std::ifstream file(options.setup_file, std::ios::binary);
+  options.setup_sql = {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file || options.setup_sql.empty())
+    refuse(config.where,
+           "readmodel.setup: " + options.setup_file + (file ? " is empty" : " cannot be read"),
+           "a file of SQL beside the configuration, that makes the tables of read model " +
+               options.name);
+  return options;
+}
 
 void read_repeated_table(const std::string& path, const std::string& section,
                          const toml::table& table, ReadModelTables& into) {
@@ -102,8 +134,8 @@ void read_repeated_table(const std::string& path, const std::string& section,
     read_keys(path, section, table, readmodel_keys(config));
     if (config.options.name.empty()) refuse(where, "readmodel.name is not set", "name it");
     // Beside the configuration file, wherever the program was started.
-    if (!config.setup_file.empty())
-      config.setup_file = (std::filesystem::path(path).parent_path() / config.setup_file).string();
+    auto& setup = config.options.setup_file;
+    if (!setup.empty()) setup = (std::filesystem::path(path).parent_path() / setup).string();
     into.readmodels.push_back(std::move(config));
     return;
   }
@@ -143,6 +175,7 @@ std::vector<ReadModelConfig> complete(ReadModelTables tables, const ReadModelOpt
     check_pattern(projection, found->options.source);
     found->projections.push_back(std::move(projection));
   }
+  for (const auto& readmodel : readmodels) check_setup(readmodel, readmodels);
   for (const auto& readmodel : readmodels)
     if (readmodel.projections.empty())
       refuse(readmodel.where, "read model \"" + readmodel.options.name + "\" has no projection",

@@ -19,7 +19,6 @@ struct ProjectionConfig {
 struct ReadModelConfig {
   std::string where;
   ReadModelOptions options;
-  std::string setup_file;  // SQL that makes its tables in an empty schema; empty: made by hand
   std::vector<ProjectionConfig> projections;  // in the order of the file
 };
 
@@ -37,5 +36,9 @@ void read_repeated_table(const std::string& path, const std::string& section,
 // does not set comes from `defaults`.
 [[nodiscard]] std::vector<ReadModelConfig> complete(ReadModelTables tables,
                                                     const ReadModelOptions& defaults);
+
+// Its options with setup_sql read from setup_file, where there is one. Throws
+// Failure(kConfiguration) when the file cannot be read.
+[[nodiscard]] ReadModelOptions with_setup(const ReadModelConfig& config);
 
 }  // namespace postrider

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "migrations/migrations.h"
+#include "readmodel/postgres/rebuild_schema.h"
+#include "readmodel/postgres/setup.h"
 
 namespace postrider {
 namespace {
@@ -61,6 +63,9 @@ bool Applier::run_session() {
                    options_.schema});
     target.require_schema(latest_readmodel_schema_version());
     if (!own(target)) return true;
+    set_up(target.connection(), options_);
+    if (!options_.setup_sql.empty() && !drop_old_schema(target.connection(), options_.schema))
+      spdlog::info("read model {}: tables that a rebuild replaced are still in use", options_.name);
     StreamFeed feed(options_.nats, "postrider apply " + options_.name, kConnectTimeout,
                     coverage_subject(options_.source));
     ApplySession session(options_, projections_, target, feed,

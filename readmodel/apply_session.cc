@@ -9,7 +9,8 @@
 #include <utility>
 
 #include "base/failpoint.h"
-#include "readmodel/progress/refusal.h"
+#include "readmodel/attempt.h"
+#include "readmodel/progress/retention.h"
 
 namespace postrider {
 namespace {
@@ -92,36 +93,6 @@ void ApplySession::wait(milliseconds longest) {
 
 // ---- Where to begin ----
 
-bool ApplySession::await_decision() {
-  while (auto stop = target_.stop()) {
-    if (stop->decision == "retry") {
-      spdlog::info("read model {}: retrying at ordinal {}, ordered by {}", options_.name,
-                   stop->first_ordinal, stop->decided_by);
-      target_.clear_stop(*stop);
-      return true;
-    }
-    if (stop->decision == "skip") {
-      skip_ = std::move(stop);
-      return true;
-    }
-    const Error error{ErrorKind::kPoisonEvent,
-                      "read model " + options_.name + " is stopped at " + stop->position +
-                          " (ordinal " + std::to_string(stop->first_ordinal) +
-                          "): " + stop->projection + ": " + stop->error,
-                      "correct the projection or its tables and `postrider apply retry " +
-                          options_.name + "`, or `postrider apply skip " + options_.name + "`"};
-    if (options_.until_caught_up) throw Failure(error);
-    board_.update([&](ReadModelStatus& status) {
-      status.state = ReadModelState::kStopped;
-      status.error = error.to_string();
-      status.error_kind = info(error.kind).name;
-    });
-    (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
-    if (control_.stop_requested()) return false;
-  }
-  return true;
-}
-
 bool ApplySession::open_stream() {
   while (true) {
     const auto stream = feed_.stream_info(options_.stream);
@@ -192,6 +163,9 @@ void ApplySession::take_input() {
       if (next && header_of(*next, options_.stream).ordinal == chain_->end().ordinal + 1)
         throw Failure(ErrorKind::kBrokerUnavailable,
                       "sequence " + std::to_string(next->seq) + " was not delivered");
+      // Or has the stream's retention overtaken us?
+      if (const auto stream = feed_.stream_info(options_.stream))
+        (void)value_or_throw(place_in(chain_->end(), view_of(*stream)));
     }
     if (value_or_throw(std::move(step)) == Chain::Step::kSkip) {
       board_.update([](ReadModelStatus& status) { ++status.skipped_total; });
@@ -220,12 +194,8 @@ void ApplySession::take_input() {
 
 void ApplySession::apply_pending() {
   while (pending_.complete > 0) {
-    if (open_) {
-      apply_piece();
-      continue;
-    }
-    if (skip_) {
-      carry_out_skip();
+    if (skip_ || open_) {
+      skip_ ? skip_piece() : apply_piece();
       continue;
     }
     std::size_t transactions = 0;
@@ -245,37 +215,8 @@ void ApplySession::apply_pending() {
     apply_batch(transactions, events);
     if (control_.stop_requested()) return;
   }
-  if (pending_.bytes >= 2 * options_.batch_bytes) apply_piece();
+  if (pending_.bytes >= 2 * options_.batch_bytes) skip_ ? skip_piece() : apply_piece();
 }
-
-namespace {
-
-// What `work` throws, sorted: connection and passing trouble as Failure, the rest as a refusal.
-template <class Work>
-std::optional<Stop> attempt(const std::string& readmodel, std::string& at, Work work) {
-  Stop refusal;
-  try {
-    work();
-    return std::nullopt;
-  } catch (const Failure&) {
-    throw;
-  } catch (const pqxx::sql_error& e) {
-    refusal.sqlstate = sql::sqlstate(e);
-    refusal.error = e.what();
-    if (is_transient(refusal.sqlstate))
-      throw Failure(ErrorKind::kPostgresUnavailable,
-                    "read model " + readmodel + ", " + at + ": " + refusal.error);
-  } catch (const pqxx::failure& e) {
-    throw Failure(ErrorKind::kPostgresUnavailable,
-                  "read model " + readmodel + ", " + at + ": " + e.what());
-  } catch (const std::exception& e) {  // a C++ handler
-    refusal.error = e.what();
-  }
-  refusal.projection = at;
-  return refusal;
-}
-
-}  // namespace
 
 void ApplySession::apply_batch(std::size_t transactions, std::size_t events) {
   const std::span<const ReceivedEvent> batch(pending_.events.data(), events);
@@ -311,102 +252,6 @@ void ApplySession::apply_batch(std::size_t transactions, std::size_t events) {
     status.transactions_total += transactions;
     status.cursor = cursor_;
   });
-}
-
-// A part of a source transaction that is larger than memory. Committed with its last event.
-void ApplySession::apply_piece() {
-  const bool ends = pending_.complete > 0;
-  const std::size_t events = ends ? pending_.sizes.front() : pending_.events.size();
-  const std::span<const ReceivedEvent> piece(pending_.events.data(), events);
-  const Cursor to = ends ? pending_.ends.front() : chain_->end();
-  std::string at;
-  auto refusal = attempt(options_.name, at, [&] {
-    if (!open_) {
-      open_ = std::make_unique<Target::Transaction>(target_, cursor_, to);
-    } else {
-      open_->move(open_end_, to);
-    }
-    open_end_ = to;
-    for (const auto& projection : projections_) {
-      at = projection->name();
-      projection->apply(open_->sql(), piece);
-    }
-    POSTRIDER_FAILPOINT("apply.between_pieces");
-    if (!ends) return;
-    at = "commit";
-    open_->commit();
-  });
-  last_statement_ = now_;
-  if (refusal) {
-    open_.reset();
-    // It cannot be set aside either: it does not fit into memory.
-    refusal->first_ordinal = cursor_.ordinal + 1;
-    refusal->position = piece.front().place.position.to_string();
-    target_.write_stop(*refusal);
-    throw Failure(ErrorKind::kPoisonEvent, "read model " + options_.name + ": " +
-                                               refusal->projection + " refuses " +
-                                               refusal->position + ": " + refusal->error);
-  }
-  drop_applied(ends ? 1 : 0, events);
-  if (ends) {
-    open_.reset();
-    cursor_ = to;
-  }
-  board_.update([&](ReadModelStatus& status) {
-    status.events_total += events;
-    if (!ends) return;
-    ++status.batches_total;
-    ++status.transactions_total;
-    status.cursor = cursor_;
-  });
-}
-
-void ApplySession::on_refusal(const Stop& refusal, std::size_t transactions, std::size_t events) {
-  if (transactions > 1) {
-    // Somewhere in the batch: the transactions before it are innocent, and so may be those behind.
-    one_by_one_until_ = pending_.ends[transactions - 1].ordinal;
-    return;
-  }
-  if (options_.on_poison == OnPoison::kPark) {
-    spdlog::error("read model {}: parked the transaction of ordinals {} to {}: {}: {}",
-                  options_.name, refusal.first_ordinal, refusal.last_ordinal, refusal.projection,
-                  refusal.error);
-    const Cursor to = pending_.ends.front();
-    Target::Transaction tx(target_, cursor_, to);
-    tx.set_aside(refusal, {pending_.events.data(), events}, "park");
-    tx.commit();
-    cursor_ = to;
-    drop_applied(transactions, events);
-    board_.update([&](ReadModelStatus& status) {
-      ++status.parked_total;
-      status.cursor = cursor_;
-    });
-    return;
-  }
-  target_.write_stop(refusal);
-  throw Failure(ErrorKind::kPoisonEvent, "read model " + options_.name + ": " + refusal.projection +
-                                             " refuses " + refusal.position + ": " + refusal.error);
-}
-
-void ApplySession::carry_out_skip() {
-  const Stop skip = *std::exchange(skip_, std::nullopt);
-  const std::size_t events = pending_.sizes.front();
-  const auto first = pending_.events.front().place.ordinal;
-  if (first != skip.first_ordinal) {
-    target_.clear_stop(skip);  // the order came too late: the cursor is elsewhere
-    return;
-  }
-  Stop exact = skip;
-  exact.last_ordinal = pending_.events[events - 1].place.ordinal;
-  const Cursor to = pending_.ends.front();
-  Target::Transaction tx(target_, cursor_, to);
-  tx.set_aside(exact, {pending_.events.data(), events}, "skip");
-  tx.commit();
-  spdlog::warn("read model {}: skipped ordinals {} to {}, ordered by {}", options_.name, first,
-               exact.last_ordinal, skip.decided_by);
-  cursor_ = to;
-  drop_applied(1, events);
-  board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
 }
 
 void ApplySession::drop_applied(std::size_t transactions, std::size_t events) {
@@ -450,27 +295,34 @@ void ApplySession::keep_time() {
     throw Failure(
         ErrorKind::kBrokerUnavailable,
         "stream \"" + options_.stream + "\" is gone, another one, or shorter than it was");
-  const bool near = retention_is_near(*stream);
+  note_stream(*stream);
+}
+
+void ApplySession::note_stream(const wire::StreamInfo& stream) {
+  const bool near = retention_is_near(stream);
   board_.update([&](ReadModelStatus& status) {
     if (near && !status.nears_stream_start)
       spdlog::error(
           "read model {}: the stream's retention will soon remove events that are not applied yet",
           options_.name);
-    status.stream_first_seq = stream->first_seq;
-    status.stream_last_seq = stream->last_seq;
+    status.stream_first_seq = stream.first_seq;
+    status.stream_last_seq = stream.last_seq;
     status.nears_stream_start = near;
   });
 }
 
-// By the source's clock and ours: an alarm, nothing is decided by it.
-bool ApplySession::retention_is_near(const wire::StreamInfo& stream) const {
-  if (stream.max_age.count() == 0 || cursor_.is_none() || stream.last_seq <= cursor_.seq)
-    return false;
-  const auto committed = std::chrono::microseconds(cursor_.fingerprint.commit_time_us);
-  const auto age = std::chrono::system_clock::now().time_since_epoch() - committed;
-  return age > std::chrono::duration_cast<std::chrono::nanoseconds>(
-                   std::chrono::duration<double, std::nano>(
-                       options_.retention_warning * static_cast<double>(stream.max_age.count())));
+bool ApplySession::retention_is_near(const wire::StreamInfo& stream) {
+  if (stream.last_seq <= cursor_.seq) return false;
+  const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                          std::chrono::system_clock::now().time_since_epoch())
+                          .count();
+  const auto near = [&](std::int64_t commit_time_us) {
+    return nears_removal(commit_time_us, now_us, stream.max_age, options_.retention_warning);
+  };
+  // What follows the cursor is younger than the cursor: mostly the broker need not be asked.
+  if (!near(cursor_.fingerprint.commit_time_us)) return false;
+  const auto next = feed_.message_from(options_.stream, cursor_.seq + 1, options_.source + ".>");
+  return next && near(header_of(*next, options_.stream).fingerprint.commit_time_us);
 }
 
 }  // namespace postrider

@@ -11,6 +11,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/wake.h"
@@ -64,14 +66,26 @@ class ApplySession {
   void take_input();
   void apply_pending();
   void apply_batch(std::size_t transactions, std::size_t events);
+  // A source transaction, or what is there of one that is larger than memory.
+  struct Piece {
+    std::span<const ReceivedEvent> events;
+    Cursor to;
+    bool ends = false;
+  };
+  [[nodiscard]] Piece next_piece() const;
+  void open_or_move(const Piece& piece);
+  void finish_piece(const Piece& piece);
   void apply_piece();
-  void carry_out_skip();
+  void skip_piece();
   void on_refusal(const Stop& refusal, std::size_t transactions, std::size_t events);
+  void park(const Stop& refusal, std::size_t events);
+  void look_while_stopped();
   void drop_applied(std::size_t transactions, std::size_t events);
   void note_coverage();
   void keep_time();
   [[nodiscard]] bool finished() const;
-  [[nodiscard]] bool retention_is_near(const wire::StreamInfo& stream) const;
+  void note_stream(const wire::StreamInfo& stream);
+  [[nodiscard]] bool retention_is_near(const wire::StreamInfo& stream);
 
   const ReadModelOptions& options_;
   const Projections& projections_;
@@ -88,6 +102,7 @@ class ApplySession {
   std::uint64_t one_by_one_until_ = 0;         // ordinal: a batch up to there was refused
   std::unique_ptr<Target::Transaction> open_;  // of a transaction larger than memory
   Cursor open_end_;                            // what it has moved the cursor to
+  std::string open_first_;                     // position of its first event
   std::uint64_t caught_up_seq_ = 0;
 
   std::vector<ReceivedEvent> arrived_;

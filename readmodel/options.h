@@ -24,6 +24,8 @@ struct ReadModelOptions {
   std::string stream;           // JetStream stream
   std::string target_conninfo;  // libpq, of the applier's role
   std::string schema = "public";
+  std::string setup_file;  // where setup_sql stands, for messages
+  std::string setup_sql;   // makes its tables in `schema`; empty: they are made by hand
   NatsOptions nats;
   OnPoison on_poison = OnPoison::kStop;
 

@@ -73,6 +73,9 @@ Confirmed Confirmer::confirm(const Confirmable& place) {
   POSTRIDER_FAILPOINT("confirm.before_checkpoint");
   const Lsn wal_end = source_.checkpoint(binding_.source, binding_.session, place);
   POSTRIDER_FAILPOINT("confirm.after_checkpoint");
+  // After the row: a change commits before it can be seen, and our own commit, which waits for the
+  // same standbys, lies between. Nothing up to `place` was decoded with what is not seen here.
+  require_publication(source_.publication(binding_.publication), binding_.publication_version);
   return {place.confirm_to, place.mark, wal_end};
 }
 

@@ -1,6 +1,7 @@
 // Makes a confirmation safe before the slot hears of it: first a leader read proves that the broker
-// still holds the message, then the checkpoint row is committed. Both take round trips, so they run
-// on a thread of their own, one at a time.
+// still holds the message, then the checkpoint row is committed, then the publication is looked at:
+// what was committed under another one may never have been decoded, and must not be forgotten. All
+// take round trips, so they run on a thread of their own, one at a time.
 #pragma once
 
 #include <condition_variable>
@@ -31,6 +32,8 @@ class Confirmer {
     std::int64_t session = 0;
     std::string stream;
     std::string incarnation;
+    std::string publication;
+    std::string publication_version;
     std::uint64_t unreadable_up_to = 0;  // sequences known to be gone at session start
   };
 
@@ -47,7 +50,8 @@ class Confirmer {
   // Readable when take_result() has something.
   [[nodiscard]] int fd() const { return done_.fd(); }
   // The finished confirmation, if any. Throws the Failure that ended it: kPublishInDoubt when the
-  // stream does not show what it acknowledged, kSessionFenced, or a lost connection.
+  // stream does not show what it acknowledged, kPublicationMissing, kSessionFenced, or a lost
+  // connection.
   [[nodiscard]] std::optional<Confirmed> take_result();
 
  private:

@@ -48,6 +48,9 @@ bool Ownership::acquire(const std::function<bool()>& stop,
                         const std::function<void(const std::string& blocked)>& on_standby) {
   auto source = std::make_unique<Source>(options_.source.conninfo,
                                          "postrider lock " + options_.source.name, &watch_);
+  // Before anything is done to the slot: ending a dead owner ends the slot's walsender, too.
+  if (const auto row = source->read_checkpoint(options_.source.name))
+    require_binding(*row, options_.source.slot, options_.source.publication);
   std::optional<std::string> announced;
   while (!source->try_lock(options_.source.name)) {
     const auto holder = source->lock_holder(options_.source.name);

@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "relay/postgres/source.h"
 #include "relay/session.h"
 
 namespace postrider {
@@ -47,7 +48,7 @@ void Relay::request_stop() noexcept {
   wake_.signal();
 }
 
-void Relay::run() {
+bool Relay::run() {
   while (!stop_) {
     try {
       if (run_session()) break;
@@ -58,6 +59,7 @@ void Relay::run() {
     }
   }
   board_.update([](RelayStatus& status) { status.state = RelayState::kStopped; });
+  return caught_up_ || !options_.until_caught_up;
 }
 
 bool Relay::run_session() {
@@ -90,14 +92,20 @@ bool Relay::run_session() {
                                               : open.start.start_lsn.to_string(),
                open.epochs.newest().number);
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
+  const auto number = open.checkpoint.session;
+  const auto last_seq = open.stream.last_seq;
   Session session(options_, std::move(open),
                   {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
                    pending_since_},
                   board_);
   try {
     session.run();
+    caught_up_ = session.caught_up();
     return true;
-  } catch (const Failure&) {
+  } catch (const Failure& failure) {
+    if (failure.error().kind == ErrorKind::kForeignMessage)
+      Source(options_.source.conninfo, "postrider " + options_.source.name)
+          .note_foreign(options_.source.name, number, last_seq);
     published_ordinal_ = session.published_ordinal();
     pending_since_ = session.pending_since();
     if (session.made_progress()) failures_in_a_row_ = 0;

@@ -29,8 +29,8 @@ class Relay {
 
   // Blocks until request_stop(), or with until_caught_up until everything committed before the
   // start is published. Transient errors end a session and start the next; throws Failure for what
-  // only a person can resolve.
-  void run();
+  // only a person can resolve. False when until_caught_up was asked for and it was stopped before.
+  [[nodiscard]] bool run();
 
   // From any thread or a signal handler; asking twice is asking once. run() drains and returns.
   void request_stop() noexcept;
@@ -52,6 +52,7 @@ class Relay {
   const std::function<void()> preflight_;
   bool preflight_due_ = true;
   StatusBoard board_;
+  bool caught_up_ = false;  // at the end of the last session
   Wake wake_;
   std::atomic<bool> stop_{false};
   SqlWatch sql_watch_;

@@ -25,17 +25,6 @@ constexpr std::uint64_t kIdleConfirmBytes = 64UL * 1024;
 // And what makes them as frequent as under load: a WAL segment that could be removed.
 constexpr std::uint64_t kIdleConfirmSoonBytes = 16UL * 1024 * 1024;
 
-// An LSN just behind a WAL page's header is where the next record would go, but nothing ends there:
-// the server never reports it as decoded. The page before ends where the page begins.
-Lsn reachable(Lsn lsn) {
-  constexpr std::uint64_t kPageSize = 8192;
-  constexpr std::uint64_t kShortHeader = 24;
-  constexpr std::uint64_t kLongHeader = 40;
-  const std::uint64_t offset = lsn.value % kPageSize;
-  if (offset == kShortHeader || offset == kLongHeader) return Lsn{lsn.value - offset};
-  return lsn;
-}
-
 milliseconds confirm_delay(const RelayOptions& options) {
   if (options.confirm == ConfirmMode::kAcked) return milliseconds{0};
   return options.broker_sync_interval + options.confirm_margin;
@@ -47,6 +36,8 @@ Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& op
   binding.session = open.checkpoint.session;
   binding.stream = options.stream.name;
   binding.incarnation = open.stream.created;
+  binding.publication = options.source.publication;
+  binding.publication_version = open.checkpoint.publication_version;
   binding.unreadable_up_to = open.start.mark.seq < open.stream.last_seq ? open.stream.last_seq : 0;
   return binding;
 }
@@ -71,7 +62,7 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       confirmer_(std::move(open.source), *client_, binding_of(options, open)),
       now_(std::chrono::steady_clock::now()),
       received_(open.slot_confirmed),
-      caught_up_target_(reachable(open.flushed)),
+      caught_up_target_(open.flushed),
       published_(open.start.mark),
       last_answer_(now_),
       pending_since_(control_.pending_since),
@@ -109,8 +100,12 @@ void Session::run() {
 
 bool Session::finished() const {
   if (phase_ == Phase::kDraining) return window_.empty();
-  return options_.until_caught_up && received_ >= caught_up_target_ && window_.empty() &&
-         !assembler_.in_transaction();
+  return options_.until_caught_up && caught_up();
+}
+
+bool Session::caught_up() const {
+  return received_ >= caught_up_target_ && window_.empty() && !assembler_.in_transaction() &&
+         resume_.done();
 }
 
 // The first message is sent alone: if it is refused, nothing behind it can have been stored.
@@ -314,10 +309,8 @@ void Session::confirm_if_due() {
   if (const auto result = confirmer_.take_result()) {
     durability_.on_confirmed(result->confirm_to);
     confirmed_mark_ = result->mark;
-    // Much WAL behind the confirmed place is not the row's: others wrote it in the meantime, and it
-    // is still to be confirmed.
-    const bool own = result->wal_end.value < result->confirm_to.value + kIdleConfirmBytes;
-    own_wal_end_ = own ? result->wal_end : Lsn{};
+    // Others may have written beside it: of that much WAL, at most what one row can need is ours.
+    own_wal_end_ = std::min(result->wal_end, Lsn{result->confirm_to.value + kIdleConfirmBytes});
     ++confirmations_;
     POSTRIDER_FAILPOINT("confirm.before_status");
     send_status(/*request_reply=*/false);

@@ -42,6 +42,9 @@ class Session {
   // the start is published), and drains. Throws the Failure that ended the session.
   void run();
 
+  // True when everything committed before the start is published and acknowledged.
+  [[nodiscard]] bool caught_up() const;
+
   // The replication connection of a session that has ended, for the relay to keep alive while the
   // broker is away: it holds the slot, and WAL stays where it is.
   [[nodiscard]] std::unique_ptr<ReplicationConnection> release_wal() { return std::move(wal_); }

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/wake.h"
 #include "migrations/migrations.h"
+#include "relay/tail_chain.h"
 
 namespace postrider {
 namespace {
@@ -14,6 +15,17 @@ namespace {
 constexpr milliseconds kConnectTimeout{2000};
 constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
+
+// An LSN just behind a WAL page's header is where the next record would go, but nothing ends there:
+// the server never reports it as decoded. The page before ends where the page begins.
+Lsn reachable(Lsn lsn) {
+  constexpr std::uint64_t kPageSize = 8192;
+  constexpr std::uint64_t kShortHeader = 24;
+  constexpr std::uint64_t kLongHeader = 40;
+  const std::uint64_t offset = lsn.value % kPageSize;
+  if (offset == kShortHeader || offset == kLongHeader) return Lsn{lsn.value - offset};
+  return lsn;
+}
 
 EpochSettings wanted_settings(const RelayOptions& options) {
   return {kEncoderVersion, options.source.name, options.message_id, options.wal_store};
@@ -80,6 +92,20 @@ void make_stream(OpenSession& session, const RelayOptions& options) {
   spdlog::info("created stream {} for {}", options.stream.name, stream_subjects(options));
 }
 
+// Goes on only behind messages that are all this source's own.
+void require_chain(OpenSession& session, const RelayOptions& options) {
+  const auto foreign = find_foreign(*session.client, options.stream.name,
+                                    session.checkpoint.mark.seq, session.start.mark);
+  if (!foreign) return;
+  session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
+  throw Failure(ErrorKind::kForeignMessage,
+                "stream \"" + options.stream.name + "\" sequence " + std::to_string(foreign->seq) +
+                    " holds " + foreign->what +
+                    ": the event that was meant for that sequence is not in the stream",
+                "restore the stream to before that message, or begin again under a new name "
+                "(docs/operating.md, \"foreign message\")");
+}
+
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
 // that an older relay can hold lies before it. A wal store that was closed by hand and is wanted
 // again needs no new epoch, only the row that opens it.
@@ -124,13 +150,14 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   POSTRIDER_FAILPOINT("session.before_open");
   session.checkpoint = source.open_session(options.source.name);
   POSTRIDER_FAILPOINT("session.after_open");
+  require_binding(session.checkpoint, options.source.slot, options.source.publication);
   if (session.checkpoint.wal_store && !options.wal_store)
     throw Failure(ErrorKind::kConfiguration,
                   "the wal store of source " + options.source.name +
                       " is open and relay.wal_store is false: its events would be lost",
                   "as the owner: SELECT outbox.disable_wal_store('" + options.source.name +
                       "'), which waits for its writers; or set relay.wal_store = true");
-  session.flushed = source.flush_lsn();
+  session.flushed = reachable(source.flush_lsn());
   session.epochs = value_or_throw(session.checkpoint.epochs_json == "[]"
                                       ? Result<Epochs>(Epochs())
                                       : Epochs::from_json(session.checkpoint.epochs_json));
@@ -158,12 +185,17 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
                                stream->messages, stream->lost > 0};
     facts.tail = read_tail(*session.client, options, *stream);
   }
-  session.start = value_or_throw(decide(facts));
+  auto start = decide(facts);
+  if (!start && start.error().kind == ErrorKind::kForeignMessage &&
+      session.stream.created == session.checkpoint.incarnation)
+    source.note_foreign(options.source.name, session.checkpoint.session, session.stream.last_seq);
+  session.start = value_or_throw(std::move(start));
+  if (std::holds_alternative<PositionHeader>(facts.tail) && !session.start.bind_stream)
+    require_chain(session, options);
+  session.start.published_before = reachable(source.flush_lsn());
 
-  if (!source.publication_exists(options.source.publication))
-    throw Failure(ErrorKind::kPublicationMissing,
-                  "publication \"" + options.source.publication + "\" does not exist",
-                  "run `postrider migrate up`, and see docs/operating.md, \"publication missing\"");
+  require_publication(source.publication(options.source.publication),
+                      session.checkpoint.publication_version);
   if (session.start.create_stream) make_stream(session, options);
   if (session.start.bind_stream) {
     source.bind_stream(options.source.name, session.checkpoint.session, session.stream.created,
@@ -171,6 +203,9 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
     POSTRIDER_FAILPOINT("stream.after_bind");
     session.start.mark.seq = session.stream.last_seq;
   }
+  // The stream is another one, or lost that message with its tail: the sequence will be ours.
+  if (session.checkpoint.foreign_seq)
+    source.note_foreign(options.source.name, session.checkpoint.session, std::nullopt);
   session.wal->start(options.source.slot, options.source.publication, session.start.start_lsn,
                      options.wal_store || session.epochs.any_wal_store());
   open_epoch_if_needed(session, options);

@@ -28,7 +28,7 @@ struct OpenSession {
   TimelineHistory history{1};
   wire::StreamInfo stream;
   Lsn slot_confirmed;
-  Lsn flushed;  // every commit before this session lies before it
+  Lsn flushed;  // every commit before this session ends at or before it, and decoding gets there
 };
 
 // Connects to the broker first, so that a session never takes the slot from a held connection in

@@ -28,6 +28,8 @@ void read_config(const Json& config, StreamInfo& info) {
   info.no_ack = get_or(config, "no_ack", false);
   info.sealed = get_or(config, "sealed", false);
   info.has_mirror_or_sources = config.contains("mirror") || config.contains("sources");
+  const auto transform = config.find("subject_transform");
+  info.has_subject_transform = transform != config.end() && !transform->is_null();
   info.persist_async = get_or<std::string>(config, "persist_mode", "") == "async";
   info.max_msgs = get_or<std::int64_t>(config, "max_msgs", -1);
   info.max_msgs_per_subject = get_or<std::int64_t>(config, "max_msgs_per_subject", -1);
@@ -167,6 +169,9 @@ std::vector<SettingProblem> review_settings(const StreamInfo& stream, std::strin
   fatal(stream.sealed, "sealed", "is on: nothing can be published", recreate);
   fatal(stream.has_mirror_or_sources, "mirror/sources",
         "the stream takes messages from other streams; only the relay may write it", recreate);
+  fatal(stream.has_subject_transform, "subject_transform",
+        "is set: events would be stored under other subjects than they were published on",
+        "remove it from the stream's configuration");
   fatal(stream.persist_async, "persist_mode", "is async: acknowledged before it is written",
         recreate);
   fatal(stream.max_msgs_per_subject > 0, "max_msgs_per_subject",

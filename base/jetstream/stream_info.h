@@ -32,6 +32,7 @@ struct StreamInfo {
   bool no_ack = false;
   bool sealed = false;
   bool has_mirror_or_sources = false;
+  bool has_subject_transform = false;
   bool persist_async = false;
   std::int64_t max_msgs = -1;
   std::int64_t max_msgs_per_subject = -1;

@@ -140,8 +140,23 @@ void check_announce(const RelayOptions& options, JetStreamClient& client,
   lines.push_back({CheckLevel::kOk, "relay.announce", "may publish on " + subject, ""});
 }
 
-void check_payload(const OutboxLimits& limits, const std::optional<wire::StreamInfo>& stream,
-                   JetStreamClient& client, std::vector<CheckLine>& lines) {
+// The stream's own limit counts headers, too, and so does the outbox's.
+void check_message_size(const RelayOptions& options, const OutboxLimits& limits,
+                        JetStreamClient& client, std::vector<CheckLine>& lines) {
+  const auto stream = client.stream_info(options.stream.name);
+  if (!stream || stream->max_msg_size < 0 || !limits.max_payload_bytes ||
+      stream->max_msg_size >= *limits.max_payload_bytes)
+    return;
+  lines.push_back({CheckLevel::kFail, "max_msg_size",
+                   "stream " + std::to_string(stream->max_msg_size) + ", outbox limit " +
+                       std::to_string(*limits.max_payload_bytes),
+                   "emit would accept events that the stream refuses: set the stream's "
+                   "max_msg_size to -1, or UPDATE outbox.settings SET max_payload_bytes = " +
+                       std::to_string(stream->max_msg_size)});
+}
+
+void check_payload(const OutboxLimits& limits, JetStreamClient& client,
+                   std::vector<CheckLine>& lines) {
   const auto broker = static_cast<std::int64_t>(client.max_payload());
   if (!limits.max_payload_bytes) return;
   const bool fits = *limits.max_payload_bytes <= broker;
@@ -152,14 +167,6 @@ void check_payload(const OutboxLimits& limits, const std::optional<wire::StreamI
                         : "emit would accept events that the broker refuses: raise the broker's "
                           "max_payload, or UPDATE outbox.settings SET max_payload_bytes = " +
                               std::to_string(broker)});
-  const std::int64_t most = stream ? stream->max_msg_size : -1;
-  if (most < 0 || *limits.max_payload_bytes <= most) return;
-  lines.push_back({CheckLevel::kFail, "max_msg_size",
-                   "stream " + std::to_string(most) + ", outbox limit " +
-                       std::to_string(*limits.max_payload_bytes),
-                   "emit would accept events that the stream refuses: nats stream edit "
-                   "--max-msg-size=-1, or UPDATE outbox.settings SET max_payload_bytes = " +
-                       std::to_string(most)});
 }
 
 void check_durability(const RelayOptions& options, std::vector<CheckLine>& lines) {
@@ -202,7 +209,8 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     const auto version = check_version(*client, lines);
     const auto stream = check_stream(options, *client, lines);
     const bool may_publish = check_publish(options, *client, lines);
-    check_payload(limits, stream, *client, lines);
+    check_payload(limits, *client, lines);
+    check_message_size(options, limits, *client, lines);
     check_false_duplicates(options, version, stream, lines);
     check_requests(options, stream.has_value(), lines);
     // Last: a refusal breaks the connection for everything after it.

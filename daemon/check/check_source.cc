@@ -101,22 +101,31 @@ class SourceChecks {
         row ? "durable up to ordinal " + std::to_string(row->mark.ordinal)
             : "source " + options_.source.name + " is not initialised",
         row ? "" : "run `postrider migrate up`", true);
-    confirm_to_ = row ? row->confirm_to : Lsn{};
-    return row.has_value();
+    if (!row) return false;
+    confirm_to_ = row->confirm_to;
+    publication_version_ = row->publication_version;
+    try {
+      require_binding(*row, options_.source.slot, options_.source.publication);
+    } catch (const Failure& failure) {
+      add(CheckLevel::kFail, "checkpoint row", failure.error().context, failure.error().remedy,
+          true);
+    }
+    return true;
   }
 
   void publication() {
+    const std::string subject = "publication " + options_.source.publication;
+    try {
+      require_publication(source_.publication(options_.source.publication), publication_version_);
+    } catch (const Failure& failure) {
+      return add(CheckLevel::kFail, subject, failure.error().context, failure.error().remedy, true);
+    }
     pqxx::nontransaction tx(source_.connection());
     const auto rows =
         sql::exec(tx,
                   "SELECT pubinsert AND NOT pubupdate AND NOT pubdelete AND NOT pubtruncate "
                   "AND pubviaroot AND NOT puballtables FROM pg_publication WHERE pubname = $1",
                   options_.source.publication);
-    const std::string subject = "publication " + options_.source.publication;
-    if (rows.empty())
-      return add(CheckLevel::kFail, subject, "does not exist",
-                 "run `postrider migrate up`, and see docs/operating.md, \"publication missing\"",
-                 true);
     const auto tables =
         sql::exec(tx,
                   "SELECT coalesce(string_agg(schemaname || '.' || tablename, ', '), '') "
@@ -187,6 +196,7 @@ class SourceChecks {
   Source& source_;
   std::vector<CheckLine>& lines_;
   Lsn confirm_to_;
+  std::string publication_version_;
 };
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <iostream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,7 +14,6 @@
 #include "daemon/health.h"
 #include "daemon/readmodel_metrics.h"
 #include "readmodel/applier.h"
-#include "readmodel/postgres/decision.h"
 #include "readmodel/postgres/sql_projection.h"
 
 namespace postrider {
@@ -32,7 +30,7 @@ std::int64_t wall_clock_us() {
 class Appliers {
  public:
   void add(const ReadModelConfig& config, bool until_caught_up) {
-    ReadModelOptions options = config.options;
+    ReadModelOptions options = with_setup(config);
     options.until_caught_up = until_caught_up;
     appliers_.push_back(std::make_unique<Applier>(std::move(options), projections_of(config)));
   }
@@ -150,21 +148,6 @@ int run_apply(const Config& config, const ApplyOptions& options) {
     spdlog::info("read model {}: ended at ordinal {} after {} events", status.name,
                  status.cursor.ordinal, status.events_total);
   if (const auto error = appliers.error()) throw Failure(*error);
-  return kExitOk;
-}
-
-int run_apply_decision(const Config& config, const std::string& readmodel,
-                       const std::string& decision) {
-  const auto& options = find_readmodel(config, readmodel).options;
-  const auto stop = decide_stop(options.target_conninfo, readmodel, decision);
-  if (!stop) {
-    std::cout << "read model " << readmodel << " is not stopped: there is nothing to " << decision
-              << '\n';
-    return kExitNegative;
-  }
-  std::cout << decision << "  read model " << readmodel << ", ordinal " << stop->first_ordinal
-            << " at " << stop->position << ": " << stop->projection << ": " << stop->error
-            << "\nthe applier carries it out within a second, or when it is started\n";
   return kExitOk;
 }
 

@@ -1,6 +1,7 @@
 // The subcommands that main.cc wires up. Each returns the process's exit code, or throws Failure.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@ namespace postrider {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitNegative =
     1;  // the answer is no: a check failed, the status is not healthy
+
+inline constexpr int kExitTemporary = 75;  // not done, and worth trying again (EX_TEMPFAIL)
 
 int run_relay(const Config& config, bool until_caught_up);
 int run_check(const Config& config);
@@ -30,9 +33,15 @@ struct ApplyOptions {
   bool until_caught_up = false;
 };
 int run_apply(const Config& config, const ApplyOptions& options);
-// `decision` is "retry" or "skip".
+// `decision` is "retry" or "skip". `readmodel` may be NAME/rebuild: a rebuild can be stopped, too.
 int run_apply_decision(const Config& config, const std::string& readmodel,
                        const std::string& decision);
+// The same about parked transactions: the one that begins with `ordinal`, or every one (retry
+// only).
+int run_parked_decision(const Config& config, const std::string& readmodel,
+                        const std::string& decision, std::optional<std::uint64_t> ordinal);
+
+int run_rebuild(const Config& config, const std::string& readmodel);
 
 // Throws kConfiguration, with the names that there are.
 [[nodiscard]] const ReadModelConfig& find_readmodel(const Config& config, const std::string& name);

@@ -97,11 +97,11 @@ int run_relay(const Config& config, bool until_caught_up) {
     health.emplace(*config.http_listen, probe_of(relay, options.source.name));
     spdlog::info("health and metrics on port {}", health->port());
   }
-  relay.run();
+  const bool done = relay.run();
   const auto status = relay.status();
-  spdlog::info("stopped after {} events, newest ordinal {}", status.events_total,
-               status.published.ordinal);
-  return kExitOk;
+  spdlog::info("stopped after {} events, newest ordinal {}{}", status.events_total,
+               status.published.ordinal, done ? "" : ", before it was caught up");
+  return done ? kExitOk : kExitTemporary;
 }
 
 }  // namespace postrider

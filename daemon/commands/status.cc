@@ -6,9 +6,10 @@
 namespace postrider {
 
 int run_status(const Config& config, bool json) {
-  const StatusReport report = collect_status(config.relay);
+  StatusReport report = collect_status(config.relay);
+  report.readmodels = collect_readmodels(config.readmodels);
   std::cout << (json ? to_json(report) + "\n" : to_text(report));
-  return report.problems.empty() ? kExitOk : kExitNegative;
+  return report.healthy() ? kExitOk : kExitNegative;
 }
 
 }  // namespace postrider

@@ -10,12 +10,43 @@
 namespace postrider {
 namespace {
 
-// Making a slot waits for every transaction that is open: an abandoned one must not hang the
-// deployment.
-constexpr const char* kSlotTimeout = "60s";
-
+// Slots are the cluster's, not the database's: a name alone says nothing about whose it is.
 bool slot_exists(pqxx::transaction_base& tx, const std::string& slot) {
-  return !sql::exec(tx, "SELECT 1 FROM pg_replication_slots WHERE slot_name = $1", slot).empty();
+  return !sql::exec(tx,
+                    "SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 "
+                    "AND plugin = 'pgoutput' AND database = current_database()",
+                    slot)
+              .empty();
+}
+
+[[noreturn]] void refuse_slot(const std::string& slot, const std::string& why) {
+  throw Failure(ErrorKind::kConfiguration, "slot " + slot + " exists and " + why,
+                "set source.slot to a name of its own; only where nobody needs that slot any more: "
+                "SELECT pg_drop_replication_slot('" +
+                    slot + "')");
+}
+
+// Refuses a slot name that somebody else may be using.
+void require_own_slot(pqxx::connection& owner, const MigrateOptions& options) {
+  pqxx::nontransaction tx(owner);
+  const auto others =
+      sql::exec(tx, "SELECT source FROM outbox.checkpoint WHERE slot = $1 AND source <> $2 LIMIT 1",
+                options.slot, options.source);
+  if (!others.empty())
+    throw Failure(ErrorKind::kConfiguration,
+                  "slot " + options.slot + " belongs to source " + others[0][0].as<std::string>(),
+                  "set source.slot to a name of its own: one source, one slot");
+  const auto rows =
+      sql::exec(tx,
+                "SELECT coalesce(plugin, 'none: it is physical'), coalesce(database, ''), active, "
+                "coalesce(database, '') = current_database() AND plugin = 'pgoutput' "
+                "FROM pg_replication_slots WHERE slot_name = $1",
+                options.slot);
+  if (rows.empty()) return;
+  if (!rows[0][3].as<bool>())
+    refuse_slot(options.slot, "is not this database's own (plugin " + rows[0][0].as<std::string>() +
+                                  ", database " + rows[0][1].as<std::string>() + ")");
+  if (rows[0][2].as<bool>()) refuse_slot(options.slot, "is in use, though not by this source");
 }
 
 void make_publication(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out) {
@@ -58,12 +89,13 @@ struct NewSlot {
 };
 
 // The slot is made by the role that will use it: only that one needs REPLICATION.
-NewSlot make_slot(const MigrateOptions& options) {
+NewSlot make_slot(pqxx::connection& owner, const MigrateOptions& options) {
+  require_own_slot(owner, options);
   pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));
   pqxx::nontransaction tx(relay);
-  tx.exec(std::string("SET statement_timeout = '") + kSlotTimeout + "'");
-  // No initialised row vouches for a slot of this name: an earlier attempt left it. Nothing was
-  // emitted.
+  tx.exec("SET statement_timeout = '" + std::to_string(kSlotTimeout.count()) + "s'");
+  // No initialised row vouches for this database's slot of this name: an earlier attempt left it.
+  // Nothing was emitted.
   if (slot_exists(tx, options.slot))
     sql::exec(tx, "SELECT pg_drop_replication_slot($1)", options.slot);
   try {
@@ -73,8 +105,8 @@ NewSlot make_slot(const MigrateOptions& options) {
     if (state != "57014") throw;
     throw Failure(
         ErrorKind::kPostgresUnavailable,
-        std::string("making slot ") + options.slot + " waited " + kSlotTimeout +
-            " for transactions that are open",
+        "making slot " + options.slot + " waited " + std::to_string(kSlotTimeout.count()) +
+            " s for transactions that are open",
         "end them (SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; also "
         "SELECT * FROM pg_prepared_xacts) and migrate again");
   }
@@ -87,16 +119,17 @@ NewSlot make_slot(const MigrateOptions& options) {
   return {row[0].as<std::string>(), row[1].as<std::string>(), row[2].as<int>()};
 }
 
-// Those that exist, of the configured source and of any other that has a checkpoint row here: the
-// configuration may name another one than the database was initialised with.
-std::vector<std::string> slots_of_sources(pqxx::connection& owner, const MigrateOptions& options) {
+// Those that exist, of every source that has a checkpoint row here: the configuration may name
+// another one than the database was initialised with. The row is written before its slot is made,
+// so a slot that no row names is somebody else's, and so is one of another database.
+std::vector<std::string> slots_of_sources(pqxx::connection& owner) {
   pqxx::nontransaction tx(owner);
-  std::string names = "SELECT " + tx.quote(options.slot);
-  if (!tx.exec("SELECT to_regclass('outbox.checkpoint')")[0][0].is_null())
-    names += " UNION SELECT slot FROM outbox.checkpoint";
+  if (tx.exec("SELECT to_regclass('outbox.checkpoint')")[0][0].is_null()) return {};
   std::vector<std::string> slots;
-  for (const auto& row : tx.exec("SELECT slot_name FROM pg_replication_slots WHERE slot_name IN (" +
-                                 names + ") ORDER BY 1"))
+  for (const auto& row :
+       tx.exec("SELECT slot_name FROM pg_replication_slots WHERE plugin = 'pgoutput' "
+               "AND database = current_database() "
+               "AND slot_name IN (SELECT slot FROM outbox.checkpoint) ORDER BY 1"))
     slots.push_back(row[0].as<std::string>());
   return slots;
 }
@@ -135,12 +168,14 @@ void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ost
     out << "up to date: source " << options.source << ", slot " << options.slot << '\n';
     return;
   }
-  const NewSlot slot = make_slot(options);
+  const NewSlot slot = make_slot(owner, options);
   pqxx::work tx(owner);
-  sql::exec(tx,
-            "UPDATE outbox.checkpoint SET initialised = true, system_id = $2, timeline = $3, "
-            "confirm_to = $4::pg_lsn, updated_at = now() WHERE source = $1",
-            options.source, slot.system_id, slot.timeline, slot.lsn);
+  sql::exec(
+      tx,
+      "UPDATE outbox.checkpoint SET initialised = true, system_id = $2, timeline = $3, "
+      "confirm_to = $4::pg_lsn, publication_version = outbox.publication_version(publication), "
+      "updated_at = now() WHERE source = $1",
+      options.source, slot.system_id, slot.timeline, slot.lsn);
   tx.commit();
   out << "created   slot " << options.slot << " at " << slot.lsn << '\n';
   out << "ready: source " << options.source << '\n';
@@ -148,7 +183,7 @@ void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ost
 
 void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool drop_slot,
                   std::ostream& out) {
-  const auto slots = slots_of_sources(owner, options);
+  const auto slots = slots_of_sources(owner);
   if (!slots.empty() && !drop_slot)
     throw Failure(
         ErrorKind::kConfiguration, "slot " + slots.front() + " exists",

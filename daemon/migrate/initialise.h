@@ -1,12 +1,17 @@
 // The last steps of `postrider migrate up`: publication, checkpoint row, slot.
 #pragma once
 
+#include <chrono>
 #include <iosfwd>
 
 #include "base/postgres/sql.h"
 #include "daemon/migrate/migrate.h"
 
 namespace postrider {
+
+// Making a slot waits for every transaction that is open: an abandoned one must not hang the
+// deployment.
+inline constexpr std::chrono::seconds kSlotTimeout{60};
 
 // Idempotent. Order matters: the publication before the slot, so that the slot's history knows it;
 // the row says `initialised` last, and only then does emit accept events: nothing is ever emitted

@@ -1,6 +1,7 @@
 #include "daemon/migrate/migrate.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <ostream>
 #include <span>
@@ -17,6 +18,12 @@ namespace postrider {
 namespace {
 
 constexpr int kMigrateLock = 0x706d;  // "pm"; two-part key with 0
+// How long a second migrate waits for the first, and then for a table's lock.
+constexpr std::chrono::seconds kTurnTimeout{120};
+constexpr std::chrono::seconds kLockTimeout{30};
+// The first may spend that long on its slot alone: a second that gives up before it has failed
+// although nothing is wrong.
+static_assert(kTurnTimeout > kSlotTimeout + kLockTimeout);
 
 // One set of files and how to recognise its schema in a database.
 struct Schema {
@@ -28,7 +35,8 @@ struct Schema {
 };
 
 Schema service_schema() {
-  return {service_migrations(), "outbox", "outbox.events", "outbox.token()",
+  return {service_migrations(), "outbox", "outbox.events",
+          "outbox.relay_note_foreign(text, bigint, bigint)",
           "migrate as the role that shall own the outbox: it needs CREATE on the database, and "
           "CREATEROLE or the two group roles made before"};
 }
@@ -51,8 +59,10 @@ class Migrator {
       : schema_(std::move(schema)), connection_(with_defaults(conninfo, liveness_defaults())) {
     sql::forbid_reconnecting(connection_);
     pqxx::nontransaction tx(connection_);
-    tx.exec("SET client_min_messages = warning; SET lock_timeout = '30s'");
+    tx.exec("SET client_min_messages = warning");
+    set_lock_timeout(tx, kTurnTimeout);
     tx.exec("SELECT pg_advisory_lock(" + std::to_string(kMigrateLock) + ", 0)");
+    set_lock_timeout(tx, kLockTimeout);
     read_applied(tx);
   }
 
@@ -101,6 +111,9 @@ class Migrator {
   }
 
  private:
+  static void set_lock_timeout(pqxx::nontransaction& tx, std::chrono::seconds timeout) {
+    tx.exec("SET lock_timeout = '" + std::to_string(timeout.count()) + "s'");
+  }
   void read_applied(pqxx::nontransaction& tx) {
     has_schema_ = !tx.exec("SELECT to_regclass('" + schema_.first_table + "')")[0][0].is_null();
     if (tx.exec("SELECT to_regclass('" + table() + "')")[0][0].is_null()) return;

@@ -54,6 +54,33 @@ std::string of_stream(const StatusReport& report) {
          std::to_string(stream.last_seq) + ", created " + stream.created;
 }
 
+std::string of_readmodel(const ReadModelReport& readmodel) {
+  std::string text = readmodel.name + ": " + readmodel.state + ", ordinal " +
+                     std::to_string(readmodel.ordinal) + ", " +
+                     (readmodel.lag_messages ? std::to_string(*readmodel.lag_messages) : "?") +
+                     " messages behind";
+  if (readmodel.parked > 0) text += ", " + std::to_string(readmodel.parked) + " parked";
+  if (readmodel.rebuild_ordinal)
+    text += ", being built anew at ordinal " + std::to_string(*readmodel.rebuild_ordinal);
+  return text;
+}
+
+Json json_of(const ReadModelReport& readmodel) {
+  Json json = {{"name", readmodel.name},
+               {"state", readmodel.state},
+               {"ordinal", readmodel.ordinal},
+               {"lag_messages", nullptr},
+               {"stopped", nullptr},
+               {"parked", readmodel.parked},
+               {"rebuild_ordinal", nullptr},
+               {"nears_stream_start", readmodel.nears_stream_start},
+               {"problems", readmodel.problems}};
+  if (readmodel.lag_messages) json["lag_messages"] = *readmodel.lag_messages;
+  if (!readmodel.stopped.empty()) json["stopped"] = readmodel.stopped;
+  if (readmodel.rebuild_ordinal) json["rebuild_ordinal"] = *readmodel.rebuild_ordinal;
+  return json;
+}
+
 }  // namespace
 
 std::string to_text(const StatusReport& report) {
@@ -93,7 +120,11 @@ std::string to_text(const StatusReport& report) {
                                               " from " + report.wal_sender->client + " (" +
                                               report.wal_sender->application + ")"
                                         : "nobody");
+  for (const auto& readmodel : report.readmodels) line("read model", of_readmodel(readmodel));
   for (const auto& problem : report.problems) line("PROBLEM", problem);
+  for (const auto& readmodel : report.readmodels)
+    for (const auto& problem : readmodel.problems)
+      line("PROBLEM", "read model " + readmodel.name + " " + problem);
   return out.str();
 }
 
@@ -124,7 +155,9 @@ std::string to_json(const StatusReport& report) {
                {"stream", nullptr},
                {"owner", nullptr},
                {"slot_holder", nullptr},
+               {"readmodels", Json::array()},
                {"problems", report.problems}};
+  for (const auto& readmodel : report.readmodels) json["readmodels"].push_back(json_of(readmodel));
   if (report.flushed) json["server"] = report.flushed->to_string();
   if (report.published)
     json["published"] =

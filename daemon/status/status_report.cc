@@ -153,6 +153,12 @@ void attempt(StatusReport& report, const char* server, Collect collect) {
 
 }  // namespace
 
+bool StatusReport::healthy() const {
+  return problems.empty() && std::ranges::all_of(readmodels, [](const ReadModelReport& readmodel) {
+           return readmodel.problems.empty();
+         });
+}
+
 StatusReport collect_status(const RelayOptions& options) {
   StatusReport report;
   report.source = options.source.name;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/jetstream/stream_info.h"
+#include "daemon/status/readmodel_report.h"
 #include "daemon/status/unpublished.h"
 #include "postrider/lsn.h"
 #include "postrider/position.h"
@@ -42,8 +43,12 @@ struct StatusReport {
   std::optional<double> lag_seconds;
   std::optional<std::uint64_t> events_not_durable;
 
-  // Empty when all is well. A sentence each.
+  std::vector<ReadModelReport> readmodels;  // where the configuration has any
+
+  // Empty when all is well. A sentence each; those of the read models are in theirs.
   std::vector<std::string> problems;
+
+  [[nodiscard]] bool healthy() const;
 };
 
 // Never throws for a server that is away: that is a problem in the report.

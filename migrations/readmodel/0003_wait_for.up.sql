@@ -59,6 +59,8 @@ BEGIN
       USING ERRCODE = 'undefined_object',
             HINT = 'SELECT readmodel FROM postrider.cursor lists them; one that is being rebuilt cannot be waited for.';
   END IF;
+  -- Says to a rebuild that this snapshot reads nothing of a read model: 28791 is "pw".
+  PERFORM pg_advisory_xact_lock_shared(28791, 0);
   LOOP
     -- Each turn sees what is committed by then: the function is volatile and the transaction READ COMMITTED.
     -- One whose system is not known might be of the token's, so it is waited for, too.

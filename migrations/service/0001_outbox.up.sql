@@ -63,12 +63,16 @@ COMMENT ON COLUMN outbox.events.subject IS 'NATS subject without the source''s n
 COMMENT ON COLUMN outbox.events.key IS 'What events are about, for consumers; carried as Postrider-Key; no control characters';
 COMMENT ON COLUMN outbox.events.type IS 'Kind of event, for consumers; carried as Postrider-Type; no control characters';
 COMMENT ON COLUMN outbox.events.content_type IS 'Carried as Content-Type';
-COMMENT ON COLUMN outbox.events.headers IS 'Object of strings, numbers or booleans carried as headers; NULL for none; names checked by emit';
+COMMENT ON COLUMN outbox.events.headers IS 'Object of strings carried as headers, numbers and booleans as their text; NULL for none; names and values checked by emit';
 COMMENT ON COLUMN outbox.events.payload IS 'The event, when written by emit';
 COMMENT ON COLUMN outbox.events.payload_bytes IS 'The event, when written by emit_bytes';
 
 CREATE TABLE outbox.events_default PARTITION OF outbox.events DEFAULT;
 COMMENT ON TABLE outbox.events_default IS 'Takes the rows of days that have no partition, so that emit works however long nobody maintained';
+
+-- Costs nothing while that partition is empty, as it should be. Rising values: a writer adds to the last page.
+-- (A BRIN index would be cheaper to write, but knows nothing of new pages until they are vacuumed.)
+CREATE INDEX events_default_created_at ON outbox.events_default (created_at);
 
 CREATE TABLE outbox.partitions (
   name        text        PRIMARY KEY,

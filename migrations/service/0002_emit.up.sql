@@ -1,7 +1,9 @@
 -- How services write events. Both functions run as the outbox's owner, so that writers need no right on any
 -- table; they refuse at once what could not be carried, and the caller's transaction decides.
 
--- Checks headers and returns what is stored: NULL for an empty object. Only called when there are any.
+-- Checks headers and returns what is stored: every value as the text that will travel, or NULL for an empty
+-- object. A number kept as a number would be read again on the way out, and lose digits or not be readable at
+-- all (1e400). Only called when there are any.
 CREATE FUNCTION outbox.checked_headers(headers jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -34,10 +36,10 @@ BEGIN
     RAISE EXCEPTION 'postrider: header % holds a control character', quote_literal(bad)
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Encode the value, for example with percent-encoding.';
   END IF;
-  RETURN nullif(headers, '{}');
+  RETURN (SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each_text(headers) h);
 END
 $$;
-COMMENT ON FUNCTION outbox.checked_headers(jsonb) IS 'Refuses headers that could not be carried; returns them, or NULL for none';
+COMMENT ON FUNCTION outbox.checked_headers(jsonb) IS 'Refuses headers that could not be carried; returns them with every value as text, or NULL for none';
 
 -- A field of a logical message: byte length and UTF-8 bytes, or -1 for NULL.
 CREATE FUNCTION outbox.wal_field(field text) RETURNS bytea

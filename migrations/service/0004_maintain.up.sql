@@ -68,6 +68,10 @@ DECLARE
   v_deleted  bigint := 0;
   v_done     boolean;
   v_name     text;
+  -- Making a partition reads the default partition from end to end while every emit waits. So many bytes of it
+  -- are read in one call, at most: well under a second.
+  c_budget   CONSTANT bigint := 128 * 1024 * 1024;
+  v_default  bigint := pg_relation_size('outbox.events_default');
 BEGIN
   -- One at a time; a second caller has nothing to add.
   IF NOT pg_try_advisory_xact_lock(28786, 2) THEN
@@ -78,6 +82,7 @@ BEGIN
   v_horizon := now() - v_settings.retention;
 
   FOR i IN 0 .. v_settings.partitions_ahead LOOP
+    EXIT WHEN (v_made + 1) * v_default > c_budget;
     v_done := outbox.make_partition(v_today + i);
     -- Writers queue behind us while we wait for a lock: once a call is enough, the next call goes on.
     EXIT WHEN v_done IS NULL;
@@ -118,7 +123,8 @@ BEGIN
   END IF;
 
   RETURN jsonb_build_object('partitions_made', v_made, 'sealed', v_sealed, 'dropped', to_jsonb(v_dropped),
-                            'unsealed', to_jsonb(v_late), 'default_rows_deleted', v_deleted);
+                            'unsealed', to_jsonb(v_late), 'default_rows_deleted', v_deleted,
+                            'default_too_large', v_default > c_budget);
 END
 $$;
 COMMENT ON FUNCTION outbox.maintain() IS 'Makes partitions ahead, drops durable ones past retention, and says what it did';

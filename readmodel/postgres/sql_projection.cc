@@ -11,15 +11,18 @@ namespace postrider {
 SqlProjection::SqlProjection(std::string subjects, std::string function)
     : subjects_(std::move(subjects)), function_(std::move(function)) {}
 
+std::string SqlProjection::quoted_function(const pqxx::transaction_base& tx) const {
+  const auto dot = function_.find('.');
+  if (dot == std::string::npos) return tx.quote_name(function_);
+  return tx.quote_name(function_.substr(0, dot)) + "." + tx.quote_name(function_.substr(dot + 1));
+}
+
 void SqlProjection::apply(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events) {
   EventArrays arrays;
   for (const auto& event : events)
     if (matches(subjects_, event.subject)) arrays.add(event);
   if (arrays.empty()) return;
-  std::string quoted;
-  const auto dot = function_.find('.');
-  if (dot != std::string::npos) quoted = tx.quote_name(function_.substr(0, dot)) + ".";
-  quoted += tx.quote_name(dot == std::string::npos ? function_ : function_.substr(dot + 1));
+  const std::string quoted = quoted_function(tx);
   std::apply(
       [&](const auto&... columns) {
         sql::exec(tx, "SELECT " + quoted + "(" + kToEvents + ")", columns...);

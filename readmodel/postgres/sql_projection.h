@@ -14,6 +14,8 @@ class SqlProjection final : public Projection {
 
   [[nodiscard]] std::string name() const override { return function_; }
   [[nodiscard]] const std::string& subjects() const { return subjects_; }
+  // As a statement can call it.
+  [[nodiscard]] std::string quoted_function(const pqxx::transaction_base& tx) const;
   // One call with all events whose subject matches; none when there are none.
   void apply(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events) override;
 

@@ -9,8 +9,6 @@
 namespace postrider {
 namespace {
 
-constexpr int kLockClass = 0x7061;  // "pa": the first half of our advisory locks' two-part key
-
 constexpr const char* kSessionSettings =
     "SET client_min_messages = warning; SET DateStyle = ISO; SET client_encoding = 'UTF8'; "
     "SET default_transaction_isolation = 'read committed'; "
@@ -90,7 +88,7 @@ void Target::require_schema(int known_version) {
 
 bool Target::try_lock() {
   return transact(*connection_, [&](pqxx::work& tx) {
-    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kLockClass,
+    return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kApplierLockClass,
                      options_.readmodel)[0][0]
         .as<bool>();
   });
@@ -108,7 +106,7 @@ bool Target::end_dead_holder(std::chrono::milliseconds idle) {
                "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
                "AND a.usename = current_user AND a.state LIKE 'idle%' "
                "AND clock_timestamp() - a.state_change > $3::int * interval '1 millisecond'",
-               kLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
+               kApplierLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
         .as<bool>();
   });
 }
@@ -133,8 +131,16 @@ Cursor Target::open() {
                         " from stream " + stream + ", not of " + options_.source + " from " +
                         options_.stream,
                     "give the read model of another source another name");
+    generation_ = row["generation"].as<std::int64_t>();
     return read_cursor(row);
   });
+}
+
+Failure Target::fenced(const Cursor& from) const {
+  return {ErrorKind::kSessionFenced,
+          "another applier, or a rebuild, has moved the cursor of read "
+          "model " +
+              options_.readmodel + " on from ordinal " + std::to_string(from.ordinal)};
 }
 
 std::optional<Stop> Target::stop() {
@@ -158,8 +164,13 @@ std::optional<Stop> Target::stop() {
   });
 }
 
-void Target::write_stop(const Stop& stop) {
+void Target::write_stop(const Stop& stop, const Cursor& at) {
   transact(*connection_, [&](pqxx::work& tx) {
+    const auto same = sql::exec(tx,
+                                "SELECT FROM postrider.cursor WHERE readmodel = $1 AND "
+                                "ordinal = $2 AND generation = $3 FOR UPDATE",
+                                options_.readmodel, number(at.ordinal), generation_);
+    if (same.empty()) throw fenced(at);
     sql::exec(tx,
               "INSERT INTO postrider.stopped (readmodel, first_ordinal, last_ordinal, position, "
               "projection, sqlstate, error) VALUES ($1, $2, nullif($3::bigint, 0), $4, $5, $6, $7) "
@@ -174,7 +185,9 @@ void Target::write_stop(const Stop& stop) {
 
 void Target::clear_stop(const Stop& stop) {
   transact(*connection_, [&](pqxx::work& tx) {
-    sql::exec(tx, "DELETE FROM postrider.stopped WHERE readmodel = $1", options_.readmodel);
+    const auto gone =
+        sql::exec(tx, "DELETE FROM postrider.stopped WHERE readmodel = $1", options_.readmodel);
+    if (gone.affected_rows() == 0) return;
     sql::exec(tx,
               "INSERT INTO postrider.audit (by, action, readmodel, first_ordinal, last_ordinal, "
               "detail) VALUES ($1, 'retry', $2, $3, nullif($4::bigint, 0), $5)",
@@ -208,17 +221,14 @@ void Target::Transaction::move(const Cursor& from, const Cursor& to) {
         "lsn = $5::pg_lsn, idx = $6, part = $7::int, xid = $8, commit_time_us = $9, epoch = $10, "
         "updated_at = now() "
         "WHERE readmodel = $11 AND ordinal = $12 AND lsn = $13::pg_lsn AND incarnation = $14 "
-        "AND commit_time_us = $15",
+        "AND commit_time_us = $15 AND generation = $16",
         to.incarnation, number(to.seq), number(to.ordinal), number(to.position.timeline),
         to.position.commit_lsn.to_string(), number(to.position.index),
         part ? part->c_str() : nullptr, number(to.fingerprint.xid), to.fingerprint.commit_time_us,
         number(to.epoch), target_.options_.readmodel, number(from.ordinal),
-        from.position.commit_lsn.to_string(), from.incarnation, from.fingerprint.commit_time_us);
-    if (moved.affected_rows() != 1)
-      throw Failure(ErrorKind::kSessionFenced,
-                    "another applier has moved the cursor of read model " +
-                        target_.options_.readmodel + " on from ordinal " +
-                        std::to_string(from.ordinal));
+        from.position.commit_lsn.to_string(), from.incarnation, from.fingerprint.commit_time_us,
+        target_.generation_);
+    if (moved.affected_rows() != 1) throw target_.fenced(from);
   });
 }
 

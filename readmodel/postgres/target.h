@@ -22,6 +22,10 @@
 
 namespace postrider {
 
+// First half of the advisory locks' two-part key ("pa"); the second is the read model's name
+// hashed.
+inline constexpr int kApplierLockClass = 0x7061;
+
 struct TargetOptions {
   std::string conninfo;
   std::string readmodel;
@@ -60,10 +64,15 @@ class Target {
   // A statement with no effect: its time is what another applier judges this one's life by.
   void heartbeat();
 
+  // The connection that holds the lock, for setup and rebuild; in no transaction between calls.
+  [[nodiscard]] pqxx::connection& connection() { return *connection_; }
+
   // The cursor, whose row is made when missing. kConfiguration when the row is another source's.
   [[nodiscard]] Cursor open();
   [[nodiscard]] std::optional<Stop> stop();
-  void write_stop(const Stop& stop);
+  // kSessionFenced unless the cursor still is at `at`: an applier that was overtaken judges
+  // nothing.
+  void write_stop(const Stop& stop, const Cursor& at);
   // Carries `retry` out: an audit row, and the stop is gone.
   void clear_stop(const Stop& stop);
 
@@ -91,8 +100,11 @@ class Target {
   void note_coverage(const CoverageNotice& notice);
 
  private:
+  [[nodiscard]] Failure fenced(const Cursor& from) const;
+
   TargetOptions options_;
   std::unique_ptr<pqxx::connection> connection_;
+  std::int64_t generation_ = 0;  // of the tables that open() found
 };
 
 }  // namespace postrider

@@ -17,6 +17,8 @@ tl::unexpected<Error> behind(const Cursor& cursor, const std::string& first) {
 
 Result<Place> place_in(const Cursor& cursor, const std::optional<StreamView>& stream) {
   if (!stream) return WaitForStream{"the stream does not exist"};
+  if (cursor.is_none() && stream->last_seq > 0 && stream->first_seq > stream->last_seq)
+    return behind(cursor, "sequence " + std::to_string(stream->first_seq) + ": it is empty");
   if (cursor.is_none()) return ReadFrom{std::max<std::uint64_t>(stream->first_seq, 1)};
   if (stream->incarnation != cursor.incarnation) return SearchByOrdinal{};
   if (stream->last_seq < cursor.seq)

@@ -22,4 +22,9 @@ bool is_transient(std::string_view sqlstate) {
          std::ranges::find(kStates, sqlstate) != kStates.end();
 }
 
+bool blames_event(std::string_view sqlstate) {
+  // Syntax error or access rule violation; no such schema.
+  return !sqlstate.starts_with("42") && sqlstate != "3F000";
+}
+
 }  // namespace postrider

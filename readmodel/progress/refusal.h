@@ -11,4 +11,8 @@ namespace postrider {
 // refusal of the event itself, and stays one.
 [[nodiscard]] bool is_transient(std::string_view sqlstate);
 
+// False when the refusal tells of the projection rather than of the event: a function, table or
+// right is missing. Every event would be refused so, and parking one after another helps nobody.
+[[nodiscard]] bool blames_event(std::string_view sqlstate);
+
 }  // namespace postrider

@@ -62,6 +62,10 @@ T get(const pqxx::row& row, const char* name) {
 
 Checkpoint read_row(const pqxx::row& row) {
   Checkpoint c;
+  c.slot = get<std::string>(row, "slot");
+  c.publication = get<std::string>(row, "publication");
+  if (!row["publication_version"].is_null())
+    c.publication_version = get<std::string>(row, "publication_version");
   c.system_id = get<std::string>(row, "system_id");
   c.session = get<std::int64_t>(row, "session");
   c.incarnation = row["incarnation"].is_null() ? "" : get<std::string>(row, "incarnation");
@@ -77,6 +81,7 @@ Checkpoint read_row(const pqxx::row& row) {
   c.confirm_to = to_lsn(row["confirm_to"]);
   c.epochs_json = get<std::string>(row, "epochs");
   c.wal_store = get<bool>(row, "wal_store");
+  if (!row["foreign_seq"].is_null()) c.foreign_seq = get<std::uint64_t>(row, "foreign_seq");
   return c;
 }
 
@@ -86,6 +91,39 @@ void require_unfenced(const pqxx::result& answer) {
 }
 
 }  // namespace
+
+void require_publication(const PublicationState& publication, const std::string& expected_version) {
+  const std::string name = "publication \"" + publication.name + "\" ";
+  const std::string see = "docs/operating.md, \"publication missing\"";
+  if (!publication.problem.empty())
+    throw Failure(
+        ErrorKind::kPublicationMissing, name + publication.problem,
+        "put it back: FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root "
+        "= true); `postrider migrate up` makes a missing one. Then see " +
+            see);
+  if (publication.version != expected_version)
+    throw Failure(
+        ErrorKind::kPublicationMissing,
+        name +
+            "was altered since the relay last knew it: events committed meanwhile may "
+            "not have been decoded",
+        "as the owner: SELECT outbox.accept_publication('<source>'), which lets the relay go on; "
+        "then emit again what the stream lacks: " +
+            see);
+}
+
+void require_binding(const Checkpoint& row, const std::string& slot,
+                     const std::string& publication) {
+  const auto require = [](const char* key, const std::string& ours, const std::string& theirs) {
+    if (ours != theirs)
+      throw Failure(ErrorKind::kConfiguration,
+                    std::string(key) + " is \"" + ours +
+                        "\", but the source was initialised with \"" + theirs + "\"",
+                    std::string("set ") + key + " = \"" + theirs + "\"");
+  };
+  require("source.slot", slot, row.slot);
+  require("source.publication", publication, row.publication);
+}
 
 Source::Source(const std::string& conninfo, const std::string& application_name, SqlWatch* watch)
     : watch_(watch) {
@@ -243,9 +281,29 @@ std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
   });
 }
 
-bool Source::publication_exists(const std::string& publication) {
+PublicationState Source::publication(const std::string& name) {
   return transact(*connection_, watch_, [&](pqxx::work& tx) {
-    return !sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", publication).empty();
+    PublicationState state;
+    state.name = name;
+    const auto rows = sql::exec(
+        tx,
+        "SELECT outbox.publication_version(p.pubname) AS version, CASE "
+        "WHEN p.puballtables THEN 'is for all tables' "
+        "WHEN NOT p.pubinsert THEN 'does not publish inserts' "
+        "WHEN NOT p.pubviaroot THEN 'publishes partitions instead of their root table' "
+        "WHEN r.oid IS NULL THEN 'does not hold outbox.events' "
+        "WHEN r.prqual IS NOT NULL THEN 'has a row filter on outbox.events' "
+        "WHEN r.prattrs IS NOT NULL THEN 'has a column list on outbox.events' "
+        "ELSE '' END AS problem FROM pg_publication p LEFT JOIN pg_publication_rel r "
+        "ON r.prpubid = p.oid AND r.prrelid = to_regclass('outbox.events') WHERE p.pubname = $1",
+        name);
+    if (rows.empty()) {
+      state.problem = "does not exist";
+      return state;
+    }
+    state.version = get<std::string>(rows[0], "version");
+    state.problem = get<std::string>(rows[0], "problem");
+    return state;
   });
 }
 
@@ -266,6 +324,16 @@ void Source::bind_stream(const std::string& name, std::int64_t session,
   transact(*connection_, watch_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx, "SELECT outbox.relay_bind_stream($1, $2, $3, $4)", name, session,
                                incarnation, static_cast<std::int64_t>(seq)));
+  });
+}
+
+void Source::note_foreign(const std::string& name, std::int64_t session,
+                          std::optional<std::uint64_t> seq) {
+  const std::string value = seq ? std::to_string(*seq) : "";
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
+    require_unfenced(sql::exec(tx,
+                               "SELECT outbox.relay_note_foreign($1, $2, nullif($3, '')::bigint)",
+                               name, session, value));
   });
 }
 

@@ -51,6 +51,22 @@ struct WalSender {
   std::optional<Lsn> received;
 };
 
+// A publication as the catalog shows it now.
+struct PublicationState {
+  std::string name;
+  std::string version;  // another one after any change, also one that was taken back; empty: none
+  std::string problem;  // why some events would not be decoded; empty: all would be
+};
+// Throws kPublicationMissing, with the remedy, unless it selects every event and is the very one
+// that `row` was written with: what was committed under any other may be missing from the WAL's
+// decoding.
+void require_publication(const PublicationState& publication, const std::string& expected_version);
+
+// Throws kConfiguration unless these are the names that the source was initialised with: another
+// source's slot would be taken from its relay and confirmed for events that nobody carried.
+void require_binding(const Checkpoint& row, const std::string& slot,
+                     const std::string& publication);
+
 class Source {
  public:
   // Connects with the role's own settings neutralised and a bound on every statement. `watch`
@@ -83,7 +99,7 @@ class Source {
   // Reads the row and changes nothing; nothing when there is none.
   [[nodiscard]] std::optional<Checkpoint> read_checkpoint(const std::string& name);
   [[nodiscard]] SlotState slot(const std::string& slot_name);
-  [[nodiscard]] bool publication_exists(const std::string& publication);
+  [[nodiscard]] PublicationState publication(const std::string& name);
   [[nodiscard]] Lsn insert_lsn();
   [[nodiscard]] Lsn flush_lsn();
 
@@ -94,6 +110,9 @@ class Source {
   // session exists.
   void bind_stream(const std::string& name, std::int64_t session, const std::string& incarnation,
                    std::uint64_t seq);
+  // Nothing: the stream no longer reaches the sequence noted.
+  void note_foreign(const std::string& name, std::int64_t session,
+                    std::optional<std::uint64_t> seq);
   void set_epochs(const std::string& name, std::int64_t session, const std::string& epochs_json,
                   bool wal_store);
   // Returns the WAL's end after the commit: what lies before it is at most this row's own WAL and

@@ -96,8 +96,9 @@ Error foreign(const Facts& facts, const std::string& what) {
       ErrorKind::kForeignMessage,
       "stream \"" + facts.stream_name + "\" sequence " +
           std::to_string(facts.stream ? facts.stream->last_seq : 0) + ": " + what,
-      "somebody else published into the stream: delete that message, and let only the relay's NATS "
-      "user publish on its subjects (docs/operating.md, \"foreign message\")"};
+      "let only the relay's NATS user publish on its subjects; restore the stream from a backup "
+      "that ends before that sequence, or begin again under a new name. Deleting the message helps "
+      "nothing: its sequence stays used (docs/operating.md, \"foreign message\")"};
 }
 
 // Goes on after `mark`. The transaction of the mark is asked for again, and its fingerprint
@@ -179,6 +180,12 @@ Result<Start> decide(const Facts& facts) {
   if (facts.stream->last_seq < facts.checkpoint.mark.seq)
     return tl::unexpected(
         durable_lost(facts, "ends at sequence " + std::to_string(facts.stream->last_seq)));
+  // Seen once is enough: where the message was deleted since, only its sequence is left, and would
+  // be counted as one of ours.
+  if (const auto& seen = facts.checkpoint.foreign_seq;
+      seen && facts.stream->last_seq >= *seen && !std::holds_alternative<TailForeign>(facts.tail))
+    return tl::unexpected(foreign(
+        facts, "an earlier session found a foreign message at sequence " + std::to_string(*seen)));
   // Nothing was published since the row was written: there is no newer message to read.
   if (facts.stream->last_seq == facts.checkpoint.mark.seq && facts.checkpoint.mark.is_none())
     return go_on_after(facts, facts.checkpoint.mark, 0);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "postrider/lsn.h"
@@ -25,6 +26,9 @@ struct Mark {
 // The checkpoint row of a source (outbox.checkpoint): the newest message known to be durable, and
 // what the slot may have been told.
 struct Checkpoint {
+  std::string slot;                 // that covers the source, as `migrate up` made it
+  std::string publication;          // that selects its changes
+  std::string publication_version;  // as it was when the slot was made; empty: it was missing
   std::string system_id;
   std::int64_t session = 0;  // fences later writes
   std::string
@@ -32,7 +36,8 @@ struct Checkpoint {
   Mark mark;        // seq is the stream's last sequence at binding while ordinal is 0
   Lsn confirm_to;   // the highest LSN that may have been confirmed
   std::string epochs_json;
-  bool wal_store = false;  // emit may write logical messages
+  std::optional<std::uint64_t> foreign_seq;  // the stream held a foreign message there, or before
+  bool wal_store = false;                    // emit may write logical messages
 };
 
 }  // namespace postrider

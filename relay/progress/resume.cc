@@ -10,6 +10,7 @@ Resume::Resume(const Start& start, std::uint32_t home_timeline)
       verify_first_(start.verify_first),
       awaiting_mark_(start.verify_first),
       skip_(start.skip),
+      published_before_(start.published_before),
       last_ordinal_(start.mark.ordinal) {}
 
 tl::unexpected<Error> Resume::differs(std::string_view found) const {
@@ -23,7 +24,19 @@ tl::unexpected<Error> Resume::differs(std::string_view found) const {
       "belong to different histories. Restore the right state, or start a new stream");
 }
 
+Result<void> Resume::require_skipped(Lsn reached) const {
+  if (skip_ == 0 || published_before_.is_none() || reached < published_before_) return {};
+  return fail(ErrorKind::kForeignMessage,
+              "the stream's newest message is gone, and by their sequences " +
+                  std::to_string(skip_) +
+                  " more messages were published than the source has events: somebody else "
+                  "published into the stream, and the messages were deleted or have aged out",
+              "begin again under a new name: which of the events are in the stream cannot be "
+              "told by counting (docs/operating.md, \"foreign message\")");
+}
+
 Result<void> Resume::on_begin(Lsn commit_lsn, Fingerprint fingerprint) {
+  if (auto fits = require_skipped(commit_lsn); !fits) return fits;
   if (!verify_first_) return {};
   verify_first_ = false;
   if (commit_lsn == mark_.position.commit_lsn && fingerprint == mark_.fingerprint) return {};
@@ -72,7 +85,7 @@ Result<void> Resume::on_commit(Lsn commit_lsn) {
 Result<void> Resume::on_caught_up(Lsn end) {
   if (verify_first_ && end > mark_.position.commit_lsn)
     return differs("no carried transaction there");
-  return {};
+  return require_skipped(end);
 }
 
 }  // namespace postrider

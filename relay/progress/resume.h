@@ -18,7 +18,9 @@ class Resume {
   // `start` is decide()'s answer; `home_timeline` is the server's timeline at session start.
   Resume(const Start& start, std::uint32_t home_timeline);
 
-  // A transaction begins. kHistoryDiffers when it must be the mark's and is not.
+  // A transaction begins. kHistoryDiffers when it must be the mark's and is not, kForeignMessage
+  // when messages are left to be skipped although none of them can be of this commit or a later
+  // one.
   [[nodiscard]] Result<void> on_begin(Lsn commit_lsn, Fingerprint fingerprint);
   // A carried event: its ordinal, or nothing when the stream holds it already. Positions must rise.
   [[nodiscard]] Result<std::optional<std::uint64_t>> on_event(const Position& position,
@@ -39,12 +41,15 @@ class Resume {
 
  private:
   [[nodiscard]] tl::unexpected<Error> differs(std::string_view found) const;
+  // Checks that what is to be skipped was found, once `reached` is beyond where it can be.
+  [[nodiscard]] Result<void> require_skipped(Lsn reached) const;
 
   Mark mark_;
   std::uint32_t home_timeline_;
   bool verify_first_;
   bool awaiting_mark_;  // the mark's own event has not been seen again yet
   std::uint64_t skip_;
+  Lsn published_before_;
   std::uint64_t last_ordinal_;
   std::uint64_t dropped_ = 0;
   Position previous_;

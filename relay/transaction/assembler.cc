@@ -65,8 +65,15 @@ Result<Step> Assembler::on(const wire::Commit& commit) {
 }
 
 Result<Step> Assembler::on(const wire::Relation& relation) {
-  if (relation.schema != kOutboxSchema || relation.name != kOutboxTable) {
+  tables_.erase(relation.oid);
+  partitions_.erase(relation.oid);
+  if (relation.schema != kOutboxSchema) {
     tables_[relation.oid] = std::nullopt;
+    return Step{};
+  }
+  if (relation.name != kOutboxTable) {
+    // Partitions are described even where their rows come under the root's name.
+    partitions_[relation.oid] = relation.name;
     return Step{};
   }
   auto table = OutboxTable::resolve(relation);
@@ -78,6 +85,12 @@ Result<Step> Assembler::on(const wire::Relation& relation) {
 Result<Step> Assembler::on(const wire::Insert& insert) {
   const auto index = next_index();
   if (!index) return tl::unexpected(index.error());
+  if (const auto partition = partitions_.find(insert.oid); partition != partitions_.end())
+    return fail(ErrorKind::kPublicationMissing,
+                "the WAL holds a row of outbox." + partition->second + " in the commit at " +
+                    transaction_->commit_lsn.to_string() +
+                    ": the publication did not publish by the root table outbox.events then",
+                "the slot cannot pass it: see docs/operating.md, \"publication missing\"");
   const auto table = tables_.find(insert.oid);
   if (table == tables_.end()) return out_of_order("a row of a relation that it never described");
   if (!table->second) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -49,7 +50,8 @@ class Assembler {
   // Keeps references to both, which must outlive it; `epochs` must not be empty.
   Assembler(const TimelineHistory& history, const Epochs& epochs);
 
-  // kProtocol when messages come in an order that the protocol forbids.
+  // kProtocol when messages come in an order that the protocol forbids; kPublicationMissing for
+  // a row of another table of the outbox, such as a partition under its own name.
   [[nodiscard]] Result<Step> feed(const wire::PgOutputMessage& message);
 
   // True between a transaction's begin and its commit.
@@ -88,7 +90,8 @@ class Assembler {
   const TimelineHistory& history_;
   const Epochs& epochs_;
   std::unordered_map<std::uint32_t, std::optional<OutboxTable>>
-      tables_;  // by OID; nothing: not ours
+      tables_;                                                 // by OID; nothing: not ours
+  std::unordered_map<std::uint32_t, std::string> partitions_;  // and other tables of the outbox
   std::optional<Transaction> transaction_;
   std::optional<Position> held_;
   OutboxEvent incoming_;

@@ -71,6 +71,32 @@ TEST_F(BrokerForgets, ItsTailAndTheRelayIsStartedRightAfter) {
   expect_all();
 }
 
+// A session cannot know when what it finds was stored: perhaps only just.
+TEST_F(BrokerForgets, ItsTailThatTheSessionFoundWhenItBegan) {
+  catch_up(unconfirmed());
+  auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(copy_store());
+  ASSERT_NO_FATAL_FAILURE(carry(1500));
+  relay->kill();
+  relay = start_relay(unconfirmed());
+  // Twice it receives all there is and says so; a confirmation would be done by the second time.
+  for (int round = 0; round < 2; ++round) {
+    sql("SELECT pg_logical_emit_message(false, 'other', repeat('x', 100000))");
+    const auto end = sql("SELECT pg_current_wal_insert_lsn()");
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return sql("SELECT max(write_lsn) >= '" + end +
+                     "' FROM pg_stat_replication WHERE application_name = 'postrider_shop'") == "t";
+        },
+        kPatience))
+        << relay->log();
+  }
+  put_store_back();
+  EXPECT_TRUE(wait_for_seq(written_, kPatience)) << relay->log();
+  expect_all();
+}
+
 TEST_F(BrokerForgets, AYoungStreamAltogether) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());
@@ -78,6 +104,20 @@ TEST_F(BrokerForgets, AYoungStreamAltogether) {
   nats_client().api("STREAM.DELETE.SHOP");
   written_ = write(10);
   EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
+  expect_all();
+}
+
+// The connection stays and nothing is published: only the proof before the confirmation can see it.
+TEST_F(BrokerForgets, AYoungStreamAltogetherWhileNothingIsWritten) {
+  auto settings = quick();
+  settings["relay.broker_sync_interval"] = "\"10s\"";
+  catch_up(settings);
+  const auto relay = start_relay(settings);
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  nats_client().api("STREAM.DELETE.SHOP");
+  ASSERT_EQ(durable_ordinal(), 0U) << "too late: this shows nothing";
+  EXPECT_TRUE(wait_for_seq(written_, kPatience)) << relay->log();
+  EXPECT_EQ(durable_ordinal(), 0U) << "confirmed what the broker did not hold";
   expect_all();
 }
 

@@ -1,5 +1,6 @@
 // What only a person can put right: the relay halts with its own exit code and names the remedy.
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "tests/support/world.h"
 
@@ -45,6 +46,19 @@ TEST_F(Halt, OnAForeignMessageWhileItRuns) {
   EXPECT_EQ(last_seq(), 11U) << "nothing may be published behind it";
 }
 
+// The first message of a session is refused, and nothing behind it may be on its way already.
+TEST_F(Halt, OnAForeignMessageThatComesBeforeTheFirstPublish) {
+  emit(10);
+  catch_up();
+  emit(10);
+  const auto relay = start_relay(quick(), "session.after_read_mark=stop");
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  nats_client().publish("shop.intruder", "hello");
+  relay->resume();
+  EXPECT_EQ(relay->wait(kPatience), 27) << relay->log();
+  EXPECT_EQ(last_seq(), 11U) << "nothing may be published behind it";
+}
+
 TEST_F(Halt, OnAForeignMessageThatCopiesAHeader) {
   emit(10);
   catch_up();
@@ -64,6 +78,76 @@ TEST_F(Halt, OnAForeignMessageOfAnotherSource) {
       {{"Postrider-Position", "v1 11 00000001/00000000FFFFFFFF/00000000 900 1000000 1 last"}});
   // It claims commits that the server has not written yet.
   expect_halt(21, "source_went_back");
+}
+
+// Whoever may publish may have made a stream from which messages can be deleted.
+class Erasable : public Halt {
+ protected:
+  Erasable() {
+    nats_client().api("STREAM.CREATE.SHOP", {{"name", "SHOP"},
+                                             {"subjects", {"shop.>"}},
+                                             {"discard", "new"},
+                                             {"duplicate_window", 1'000'000'000}});
+  }
+  void erase(std::uint64_t seq) { nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", seq}}); }
+};
+
+TEST_F(Erasable, AForeignMessageThatNoRelayEverSawIsNotCountedAsAnEvent) {
+  emit(10);
+  catch_up(unconfirmed());
+  nats_client().publish("shop.intruder", "hello");
+  erase(11);
+  const auto relay = start_relay(unconfirmed(), {}, "halting", {"--until-caught-up"});
+  EXPECT_EQ(relay->wait(kPatience), 27) << relay->log();
+  emit(2);
+  expect_halt(27, "an earlier session found a foreign message", unconfirmed());
+  EXPECT_EQ(last_seq(), 11U);
+}
+
+// The remedy as printed, followed to its end: begin again under a new name.
+TEST_F(Erasable, AForeignMessageThatWasDeletedAfterTheHaltTakesNoEventsPlace) {
+  emit(10);
+  catch_up(unconfirmed());
+  nats_client().publish("shop.intruder", "hello");
+  expect_halt(27, "without Postrider-Position", unconfirmed());
+  erase(11);
+  emit(2);
+  expect_halt(27, "an earlier session found a foreign message", unconfirmed());
+  EXPECT_EQ(last_seq(), 11U);
+
+  std::string held;
+  for (const auto& message : nats_client().read_stream(kStream))
+    held += (held.empty() ? "'" : ",'") + message.header("Postrider-Id").value() + "'";
+  sql("DELETE FROM outbox.checkpoint WHERE source = 'shop'");
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  auto anew = unconfirmed();
+  anew["source.name"] = "\"again\"";
+  ASSERT_EQ(postrider({"migrate", "up", "--config", write_config(anew, "new").string()}), 0)
+      << output();
+  sql("INSERT INTO outbox.events (id, subject, key, type, content_type, headers, payload, "
+      "payload_bytes) SELECT id, subject, key, type, content_type, headers, payload, "
+      "payload_bytes FROM outbox.events WHERE id NOT IN (" +
+      held + ") ORDER BY xid, tableoid, ctid");
+  catch_up(anew);
+  EXPECT_EQ(nats_client().read_stream("AGAIN").size(), 2U);
+}
+
+// What the broker lost with its tail is no longer in the way.
+TEST_F(Erasable, AForeignMessageThatTheBrokerLostIsForgotten) {
+  catch_up(unconfirmed());
+  ASSERT_TRUE(nats_.stop(/*kill=*/false));
+  fs::copy(nats_.store(), folder_ / "store", fs::copy_options::recursive);
+  nats_.start();
+  nats_client().publish("shop.intruder", "hello");
+  expect_halt(27, "without Postrider-Position", unconfirmed());
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  fs::remove_all(nats_.store());
+  fs::rename(folder_ / "store", nats_.store());
+  nats_.start();
+  emit(3);
+  catch_up(unconfirmed());
+  EXPECT_EQ(last_seq(), 3U);
+  catch_up(unconfirmed());
 }
 
 class UnsafeStream : public Halt,
@@ -87,6 +171,15 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair<const char*, Json>{"no_ack", {{"no_ack", true}}},
         std::pair<const char*, Json>{"subjects", {{"subjects", {"shop.>", "other.>"}}}}),
     [](const auto& point) { return std::string(point.param.first); });
+
+TEST_F(Halt, OnAStreamThatTakesSmallerMessagesThanEmitAccepts) {
+  nats_client().api(
+      "STREAM.CREATE.SHOP",
+      {{"name", "SHOP"}, {"subjects", {"shop.>"}}, {"discard", "new"}, {"max_msg_size", 65536}});
+  expect_halt(37, "max_msg_size");
+  sql("UPDATE outbox.settings SET max_payload_bytes = 65536");
+  catch_up();
+}
 
 TEST_F(Halt, OnAMissingStreamThatItMayNotMake) {
   auto settings = quick();
@@ -121,6 +214,33 @@ TEST_F(Halt, OnATwoPhaseSlot) {
   expect_halt(24, "two_phase");
 }
 
+// A typing error that names the slot of another source of the same database, whose relay lives.
+TEST_F(Halt, OnTheSlotOfAnotherSourceAndLeavesItsRelayAlone) {
+  auto other = quick();
+  other["source.name"] = "\"other\"";
+  const auto config = write_config(other, "other");
+  ASSERT_EQ(postrider({"migrate", "up", "--config", config.string()}), 0) << output();
+  const auto relay = start_relay(other, {}, "other");
+  const std::string walsender =
+      "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'postrider_other'";
+  ASSERT_TRUE(dev::wait_until([&] { return !sql(walsender).empty(); }, kPatience)) << relay->log();
+  const auto before = sql(walsender);
+  auto wrong = quick();
+  wrong["source.slot"] = "\"postrider_other\"";
+  expect_halt(78, "source.slot", wrong);
+  EXPECT_EQ(sql(walsender), before);
+  EXPECT_TRUE(relay->running());
+  EXPECT_EQ(sql("SELECT session FROM outbox.checkpoint WHERE source = 'shop'"), "0");
+}
+
+TEST_F(Halt, OnAPublicationThatTheSourceWasNotInitialisedWith) {
+  sql("CREATE PUBLICATION another FOR TABLE outbox.events WITH (publish = 'insert', "
+      "publish_via_partition_root = true)");
+  auto wrong = quick();
+  wrong["source.publication"] = "\"another\"";
+  expect_halt(78, "source.publication", wrong);
+}
+
 TEST_F(Halt, OnADroppedPublication) {
   emit(10);
   catch_up();
@@ -136,6 +256,127 @@ TEST_F(Halt, OnAPublicationDroppedWhileItRuns) {
   emit(10);
   EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
 }
+
+TEST_F(Halt, OnARowThatEmitNeverWrites) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  sql("INSERT INTO outbox.events (subject, payload) VALUES (E'e 1\\r\\nPUB x', '{}')");
+  emit(1);
+  EXPECT_EQ(relay->wait(kPatience), 33) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
+}
+
+TEST_F(Halt, OnAnEventThatTheBrokerCannotTake) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  // More than emit lets through, and more than the broker's max_payload of 1 MiB.
+  sql("INSERT INTO outbox.events (subject, payload_bytes) VALUES ('e', convert_to(repeat('x', "
+      "1048576), 'UTF8'))");
+  emit(1);
+  EXPECT_EQ(relay->wait(kPatience), 34) << relay->log();
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
+}
+
+// A publication that was altered and put back looks as it always did.
+class AlteredPublication : public Halt {
+ protected:
+  void alter(const std::string& change) { sql("ALTER PUBLICATION postrider " + change); }
+  // docs/operating.md, "publication missing": events that the stream lacks are emitted again.
+  void emit_again_what_the_stream_lacks() {
+    std::string held;
+    for (const auto& message : nats_client().read_stream(kStream))
+      held += (held.empty() ? "'" : ",'") + message.header("Postrider-Id").value() + "'";
+    sql("INSERT INTO outbox.events (id, subject, key, type, content_type, headers, payload, "
+        "payload_bytes) SELECT id, subject, key, type, content_type, headers, payload, "
+        "payload_bytes FROM outbox.events WHERE id NOT IN (" +
+        held + ")");
+  }
+  // Every event of the outbox is in the stream, once.
+  void expect_everything_in_the_stream() {
+    std::set<std::string> ids;
+    const auto messages = nats_client().read_stream(kStream);
+    for (const auto& message : messages) ids.insert(message.header("Postrider-Id").value());
+    EXPECT_EQ(ids.size(), messages.size());
+    EXPECT_EQ(std::to_string(ids.size()), sql("SELECT count(DISTINCT id) FROM outbox.events"));
+  }
+};
+
+TEST_F(AlteredPublication, IsRefusedWithItsRemedyThoughItWasPutBack) {
+  emit(10);
+  catch_up();
+  alter("DROP TABLE outbox.events");
+  emit(5);
+  alter("ADD TABLE outbox.events");
+  emit(3);
+  expect_halt(31, "was altered");
+  EXPECT_EQ(last_seq(), 10U);
+  // As the remedy says.
+  sql("SELECT outbox.accept_publication('shop')");
+  catch_up();
+  emit_again_what_the_stream_lacks();
+  catch_up();
+  expect_everything_in_the_stream();
+  EXPECT_EQ(last_seq(), 18U);
+}
+
+TEST_F(AlteredPublication, IsSeenBeforeAnythingIsConfirmedUnderIt) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  alter("SET (publish = '')");
+  const auto altered = sql("SELECT pg_current_wal_insert_lsn()");
+  emit(5);
+  alter("SET (publish = 'insert')");
+  emit(3);
+  EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
+  EXPECT_EQ(sql("SELECT confirmed_flush_lsn <= '" + altered +
+                "' FROM pg_replication_slots WHERE slot_name = 'postrider_shop'"),
+            "t");
+  sql("SELECT outbox.accept_publication('shop')");
+  catch_up();
+  emit_again_what_the_stream_lacks();
+  catch_up();
+  expect_everything_in_the_stream();
+}
+
+TEST_F(AlteredPublication, ThatPublishesPartitionsHaltsAtTheirRows) {
+  const auto relay = start_relay(unconfirmed());
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  alter("SET (publish_via_partition_root = false)");
+  emit(10);
+  EXPECT_EQ(relay->wait(kPatience), 31) << relay->log();
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  alter("SET (publish_via_partition_root = true)");
+  // Also after the operator's word: those rows are in the WAL as they are.
+  sql("SELECT outbox.accept_publication('shop')");
+  expect_halt(31, "root table", unconfirmed());
+  EXPECT_EQ(last_seq(), 10U);
+}
+
+class PublicationShape : public Halt, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(PublicationShape, ThatLeavesEventsOutIsRefusedWhateverWasAccepted) {
+  sql("DROP PUBLICATION postrider");
+  sql(std::string("CREATE PUBLICATION postrider ") + GetParam());
+  sql("SELECT outbox.accept_publication('shop')");
+  expect_halt(31, "publication");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, PublicationShape,
+    ::testing::Values(
+        "FOR ALL TABLES WITH (publish = 'insert', publish_via_partition_root)",
+        "FOR TABLE outbox.events WITH (publish = 'insert')",
+        "FOR TABLE outbox.events WITH (publish = 'update', publish_via_partition_root)",
+        "FOR TABLE outbox.settings WITH (publish = 'insert', publish_via_partition_root)",
+        "FOR TABLE outbox.events WHERE (subject <> 'x') WITH (publish = 'insert', "
+        "publish_via_partition_root)",
+        "FOR TABLE outbox.events (id, subject) WITH (publish = 'insert', "
+        "publish_via_partition_root)"));
 
 // The cold copy has the same system identifier and timeline, and writes new commits over the LSNs
 // of commits that were carried.

@@ -1,4 +1,5 @@
-// The broker stores what the relay sent, and the acknowledgement never arrives.
+// The broker stores what the relay sent, and the acknowledgement never arrives; or the message is
+// lost on its way, and everything else is answered.
 #include "tests/support/tcp_proxy.h"
 #include "tests/support/world.h"
 
@@ -88,6 +89,36 @@ TEST_F(LostAnswer, WithoutAResetIsNoticedByTime) {
   proxy_.drop_answers(false);
   app_sql("SELECT outbox.emit('c', '3')");
   ASSERT_TRUE(wait_for_seq(3)) << relay->log();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+using LostMessage = LostAnswer;
+
+// Nothing but its missing acknowledgement says so: the proof before a confirmation finds the
+// message before it, as it should.
+TEST_F(LostMessage, IsNotConfirmedBecauseTheServerHasDecodedMore) {
+  auto settings = through_proxy();
+  settings["relay.ack_timeout"] = "\"3s\"";
+  catch_up(settings);
+  const auto relay = start_relay(settings);
+  app_sql("SELECT outbox.emit('a', '1')");
+  ASSERT_TRUE(dev::wait_until([&] { return sql("SELECT ordinal FROM outbox.checkpoint") == "1"; },
+                              kPatience))
+      << relay->log();
+  proxy_.lose_messages(true);
+  app_sql("SELECT outbox.emit('b', '2')");
+  const auto committed = sql("SELECT pg_current_wal_insert_lsn()");
+  ASSERT_TRUE(dev::wait_until([&] { return proxy_.lost_messages() == 1; }, kPatience));
+  // WAL that has nothing for the relay: the server goes on and says how far it has come.
+  sql("CREATE TABLE busy AS SELECT g, repeat('x', 500) FROM generate_series(1, 20000) g");
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("no acknowledgement for 3000 ms") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  EXPECT_EQ(sql("SELECT confirm_to < '" + committed + "' FROM outbox.checkpoint"), "t");
+  proxy_.lose_messages(false);
+  EXPECT_TRUE(wait_for_seq(2, kPatience)) << relay->log();
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
 }

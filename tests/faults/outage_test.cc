@@ -132,7 +132,7 @@ TEST_F(Outage, OfNothingAnIdleSourcePinsNoWal) {
     sql("INSERT INTO busy SELECT g, repeat('y', 500) FROM generate_series(1, 20000) g");
     dev::execute(other,
                  {"INSERT INTO busy SELECT repeat('z', 500) FROM generate_series(1, 20000)"});
-    EXPECT_TRUE(dev::wait_until(
+    ASSERT_TRUE(dev::wait_until(
         [&] {
           return sql("SELECT pg_current_wal_lsn() - confirmed_flush_lsn < 1024 * 1024 FROM "
                      "pg_replication_slots WHERE slot_name = 'postrider_shop'") == "t";

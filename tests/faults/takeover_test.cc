@@ -105,6 +105,29 @@ TEST_F(PausedRelay, WokenAfterAChangeThatAltersBytesEncodesNothingTwoWays) {
   EXPECT_EQ(seen.size(), 2U) << "both epochs must have carried events";
 }
 
+TEST_F(PausedRelay, WokenInTheMiddleOfAConfirmationLeavesTheRowToTheNewOwner) {
+  catch_up(soon());
+  const auto paused = start_relay(soon(), "confirm.before_checkpoint=stop", "paused");
+  app_sql("SELECT outbox.emit('a', '1')");
+  ASSERT_TRUE(dev::wait_until([&] { return paused->stopped(); }, kPatience)) << paused->log();
+  auto silent = soon();  // so that every write of the row from now on is the paused one's
+  silent["relay.broker_sync_interval"] = "\"1h\"";
+  const auto successor = start_relay(silent, {}, "successor");
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return successor->log().find("starts after ordinal") != std::string::npos; },
+      kPatience))
+      << successor->log();
+  const std::string row = "SELECT c::text FROM outbox.checkpoint c";
+  const auto before = sql(row);
+  paused->resume();
+  // Its session ends only after the confirmation that it had begun.
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return !paused->running() || paused->log().find("standing by") != std::string::npos; },
+      kPatience))
+      << paused->log() << paused->threads();
+  EXPECT_EQ(sql(row), before);
+}
+
 // A full window of the old owner is still on its way when the new one has published: the worst that
 // a paused relay or a late network can do.
 class LateWindow : public World {
@@ -131,7 +154,7 @@ class LateWindow : public World {
     EXPECT_EQ(last_seq(), 1U);
     return old;
   }
-  void finish(RelayProcess& old, RelayProcess& successor) {
+  void finish(RelayProcess& old, RelayProcess& successor, const Settings& next = soon()) {
     old.resume();
     EXPECT_TRUE(dev::wait_until(
         [&] { return !old.running() || old.log().find("standing by") != std::string::npos; },
@@ -140,14 +163,40 @@ class LateWindow : public World {
     EXPECT_TRUE(wait_for_seq(6001));
     old.kill();
     successor.kill();
-    catch_up(soon());
+    catch_up(next);
     const auto found = verdict();
     EXPECT_TRUE(found.good()) << found;
     EXPECT_EQ(found.expected, 6001U);
   }
 
+  void accept_behind_half_of(const Settings& next) {
+    const auto old = hold_a_window();
+    const auto successor = start_relay(next, "publish.before_send=stop@1000", "successor");
+    ASSERT_TRUE(dev::wait_until([&] { return successor->stopped(); }, kPatience))
+        << successor->log();
+    const auto before = last_seq();
+    proxy_.hold_requests(false);
+    ASSERT_TRUE(wait_for_seq(before + 1000))
+        << "nothing of the late window was accepted: this shows nothing";
+    successor->resume();
+    ASSERT_NO_FATAL_FAILURE(finish(*old, *successor, next));
+  }
+
   TcpProxy proxy_;
 };
+
+// The event whose sequence it took is refused, those behind it are stored: only the headers tell.
+TEST_F(LateWindow, WithAForeignMessageInFrontOfItHaltsAndDoesNotGoOnWithoutAnEvent) {
+  const auto old = hold_a_window();
+  nats_client().publish("shop.forged", "{}");
+  old->resume();
+  proxy_.hold_requests(false);
+  EXPECT_EQ(old->wait(kPatience), 27) << old->log();
+  EXPECT_NE(old->log().find("sequence 2 holds"), std::string::npos) << old->log();
+  EXPECT_GT(last_seq(), 100U) << "the rest of the window must have been stored behind it";
+  // Nor does another relay, which reads the same stream.
+  EXPECT_EQ(start_relay(soon(), {}, "next")->wait(kPatience), 27);
+}
 
 TEST_F(LateWindow, ArrivingBehindTheNewOwnersMessagesDoublesNothing) {
   const auto old = hold_a_window();
@@ -160,15 +209,17 @@ TEST_F(LateWindow, ArrivingBehindTheNewOwnersMessagesDoublesNothing) {
 // The expected sequence of one of the late messages is the stream's last one: it is accepted, and
 // all behind it. They are the same bytes at the same places, or this fails.
 TEST_F(LateWindow, AcceptedBehindHalfOfTheNewOwnersMessagesIsTheSameBytes) {
-  const auto old = hold_a_window();
-  const auto successor = start_relay(soon(), "publish.before_send=stop@1000", "successor");
-  ASSERT_TRUE(dev::wait_until([&] { return successor->stopped(); }, kPatience)) << successor->log();
-  const auto before = last_seq();
-  proxy_.hold_requests(false);
-  ASSERT_TRUE(wait_for_seq(before + 1000))
-      << "nothing of the late window was accepted: this shows nothing";
-  successor->resume();
-  ASSERT_NO_FATAL_FAILURE(finish(*old, *successor));
+  ASSERT_NO_FATAL_FAILURE(accept_behind_half_of(soon()));
+}
+
+// The old owner has the window from before the change, and so must the new one encode it.
+TEST_F(LateWindow, AcceptedAfterAChangeThatAltersBytesIsStillTheSameBytes) {
+  auto changed = soon();
+  changed["relay.message_id"] = "false";
+  ASSERT_NO_FATAL_FAILURE(accept_behind_half_of(changed));
+  auto client = nats_client();
+  for (const auto& message : client.read_stream(kStream))
+    ASSERT_TRUE(message.header("Nats-Msg-Id").has_value()) << "sequence " << message.seq;
 }
 
 }  // namespace

@@ -600,5 +600,16 @@ TEST(Dev, UpDownAndUpAgainKeepDataAndPorts) {
   std::filesystem::remove(log);
 }
 
+TEST_F(Daemon, UntilCaughtUpIsNotDoneWhenItIsStoppedBefore) {
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  app_sql("SELECT outbox.emit('e', '1')");
+  const auto relay = start_relay(quick(), {}, "relay", {"--until-caught-up"});
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("session ended") != std::string::npos; }, kPatience))
+      << relay->log();
+  relay->terminate();
+  EXPECT_EQ(relay->wait(kPatience), 75) << relay->log();
+}
+
 }  // namespace
 }  // namespace postrider::test

@@ -26,8 +26,8 @@ equal() { [[ $2 == "$3" ]] || fail "$1: '$2', expected '$3'"; }
 cmake --install "$build" --prefix "$prefix" >"$folder/install.log" || { cat "$folder/install.log"; fail "install"; }
 # Nothing but the library, the executable and the SQL.
 stray=$(cd "$prefix" && find . -type f | grep -Ev \
-  -e '^\./bin/postrider$' -e '^\./include/postrider/[a-z_]+\.h$' -e '/libpostrider_outbox\.a$' \
-  -e '/cmake/Postrider/Postrider[A-Za-z-]+\.cmake$' -e '^\./share/postrider/migrations/service/[0-9]{4}_[a-z_]+\.(up|down)\.sql$' || true)
+  -e '^\./bin/postrider$' -e '^\./include/postrider/[a-z_]+\.h$' -e '/libpostrider_[a-z_]+\.a$' \
+  -e '/cmake/Postrider/Postrider[A-Za-z-]+\.cmake$' -e '^\./share/postrider/migrations/(service|readmodel)/[0-9]{4}_[a-z_]+\.(up|down)\.sql$' || true)
 equal "installed beside what is meant to be" "$stray" ""
 equal "SQL files installed" "$(ls "$prefix/share/postrider/migrations/service" | tr '\n' ' ')" \
   "$(ls "$source_folder/migrations/service" | tr '\n' ' ')"

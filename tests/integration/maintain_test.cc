@@ -157,6 +157,50 @@ TEST_F(Maintain, WaitsForABusyLockOnceAndDoesTheRestLater) {
   EXPECT_EQ(maintain("partitions_made"), "14");
 }
 
+// After a long absence: each partition made reads all of the default one while writers wait.
+class LargeDefault : public Maintain {
+ protected:
+  void fill(int rows, int bytes) {
+    drop_daily_partitions();
+    // Of days that get no partition any more.
+    value(
+        "INSERT INTO outbox.events (created_at, subject, payload) SELECT now() - interval '20 "
+        "days', 's', to_jsonb(repeat('x', " +
+        std::to_string(bytes) + ")) FROM generate_series(1, " + std::to_string(rows) + ")");
+  }
+};
+
+TEST_F(LargeDefault, GetsItsPartitionsAFewInEachCall) {
+  fill(200'000, 60);
+  int made = 0;
+  int calls = 0;
+  for (; made < 15 && calls < 15; ++calls) {
+    const int now = std::stoi(maintain("partitions_made"));
+    EXPECT_GT(now, 0);
+    EXPECT_LT(now, 8) << "a call reads the default partition for each";
+    made += now;
+  }
+  EXPECT_EQ(made, 15);
+}
+
+TEST_F(LargeDefault, BeyondTheBoundIsLeftAloneAndSaysSo) {
+  fill(200'000, 900);
+  EXPECT_EQ(maintain("partitions_made"), "0");
+  EXPECT_EQ(maintain("default_too_large"), "true");
+  emit();
+}
+
+TEST_F(LargeDefault, IsLookedUpByAnIndex) {
+  fill(20'000, 60);
+  value("ANALYZE outbox.events_default");
+  EXPECT_NE(database
+                .run("owner",
+                     "EXPLAIN SELECT 1 FROM outbox.events_default WHERE created_at >= now() AND "
+                     "created_at < now() + interval '1 day'")
+                .find("Index"),
+            std::string::npos);
+}
+
 TEST_F(Maintain, SecondCallerLeavesItToTheFirst) {
   pqxx::connection other(database.conninfo("relay"));
   pqxx::work first(other);

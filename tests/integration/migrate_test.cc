@@ -123,6 +123,65 @@ TEST_F(Migrate, UpHealsASlotThatNoInitialisedRowVouchesFor) {
   EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
 }
 
+// Slots are cluster-wide: the name alone does not say whose a slot is.
+class SlotOfAnother : public Migrate {
+ protected:
+  // `up` with this slot's name is refused, and the slot is still there, untouched.
+  void expect_refused(const std::string& slot) {
+    const std::string state =
+        "SELECT concat_ws(' ', plugin, database, active, restart_lsn) FROM pg_replication_slots "
+        "WHERE slot_name = '" +
+        slot + "'";
+    const std::string before = database.run("relay", state);
+    ASSERT_NE(before, "");
+    MigrateOptions options = database.options();
+    options.slot = slot;
+    std::ostringstream out;
+    const Error error = failure_of([&] { migrate_up(options, out); });
+    EXPECT_EQ(error.kind, ErrorKind::kConfiguration) << error.context;
+    EXPECT_NE(error.context.find(slot), std::string::npos) << error.context;
+    EXPECT_FALSE(error.remedy.empty());
+    EXPECT_EQ(database.run("relay", state), before);
+  }
+};
+
+TEST_F(SlotOfAnother, DatabaseIsNotDropped) {
+  const ServiceDatabase other;
+  expect_refused(other.options().slot);
+}
+
+TEST_F(SlotOfAnother, DatabaseIsNotDroppedByDown) {
+  const ServiceDatabase other;
+  up();
+  database.run("owner", "UPDATE outbox.checkpoint SET slot = '" + other.options().slot + "'");
+  down(true);
+  EXPECT_EQ(database.run("relay", "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '" +
+                                      other.options().slot + "'"),
+            "1");
+}
+
+TEST_F(SlotOfAnother, PluginIsNotDropped) {
+  database.run("relay", "SELECT pg_create_logical_replication_slot('decoded', 'test_decoding')");
+  expect_refused("decoded");
+}
+
+TEST_F(SlotOfAnother, KindIsNotDropped) {
+  database.run("relay", "SELECT pg_create_physical_replication_slot('standby', true)");
+  expect_refused("standby");
+  database.run("relay", "SELECT pg_drop_replication_slot('standby')");
+}
+
+TEST_F(SlotOfAnother, SourceOfThisDatabaseIsNotDropped) {
+  up();
+  MigrateOptions second = database.options();
+  second.source += "_second";
+  std::ostringstream out;
+  const Error error = failure_of([&] { migrate_up(second, out); });
+  EXPECT_EQ(error.kind, ErrorKind::kConfiguration) << error.context;
+  EXPECT_EQ(slots(), "1");
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
 TEST_F(Migrate, UpRefusesToMakeALostSlotAnew) {
   up();
   database.run("relay", "SELECT pg_drop_replication_slot('" + database.options().slot + "')");

@@ -32,12 +32,6 @@ Rows must(const Connection& connection, const std::string& statement) {
   if (!good(rows)) throw std::runtime_error(statement + ": " + PQerrorMessage(connection.get()));
   return rows;
 }
-std::string first_value(const std::string& conninfo, const std::string& statement) {
-  const auto connection = connect(conninfo);
-  const auto rows = must(connection, statement);
-  return PQntuples(rows.get()) > 0 ? PQgetvalue(rows.get(), 0, 0) : "";
-}
-
 dev::PostgresServer::Options target_options(const std::filesystem::path& folder) {
   dev::PostgresServer::Options options;
   options.data = folder / "target";
@@ -118,10 +112,10 @@ std::string ReadModelWorld::target_conninfo(const std::string& role) const {
   return target_.conninfo(role, kTarget);
 }
 std::string ReadModelWorld::target_sql(const std::string& statement) {
-  return first_value(target_conninfo("postgres"), statement);
+  return query(target_conninfo("postgres"), statement);
 }
 std::string ReadModelWorld::applier_sql(const std::string& statement) {
-  return first_value(target_conninfo("applier"), statement);
+  return query(target_conninfo("applier"), statement);
 }
 
 std::filesystem::path ReadModelWorld::write_apply_config(const std::string& readmodel_keys,

@@ -46,7 +46,7 @@ bool send_all(int to, std::string_view bytes) {
 
 // Takes the whole frames of the NATS protocol out of what the server said. An acknowledgement is a
 // MSG without the type that every answer of the JetStream API has.
-std::string take_frames(std::string& said, bool without_acknowledgements) {
+std::string take_answers(std::string& said, bool without_acknowledgements) {
   std::string frames;
   while (true) {
     const auto line = said.find("\r\n");
@@ -74,6 +74,23 @@ std::string read_some(int from) {
   return chunk;
 }
 
+bool is_publish(std::string_view frame) {
+  return frame.starts_with("PUB ") || frame.starts_with("HPUB ");
+}
+
+// Size of the first frame of the NATS protocol; 0 while it is not whole.
+std::size_t frame_size(std::string_view said) {
+  constexpr std::string_view kEnd = "\r\n";
+  const auto end = said.find(kEnd);
+  if (end == std::string_view::npos) return 0;
+  std::size_t size = end + kEnd.size();
+  if (is_publish(said)) {
+    const auto line = said.substr(0, end);
+    size += std::stoul(std::string(line.substr(line.rfind(' ') + 1))) + kEnd.size();
+  }
+  return said.size() >= size ? size : 0;
+}
+
 }  // namespace
 
 TcpProxy::TcpProxy(std::uint16_t target) : target_(target) {
@@ -92,6 +109,22 @@ TcpProxy::~TcpProxy() {
   stop_ = true;
   thread_.join();
   ::close(listener_);
+}
+
+std::string TcpProxy::take_frames(std::string& said) {
+  std::string taken;
+  std::size_t used = 0;
+  while (const auto size = frame_size(std::string_view(said).substr(used))) {
+    const auto frame = std::string_view(said).substr(used, size);
+    const auto subject = frame.substr(frame.find(' ') + 1);
+    if (losing_ && is_publish(frame) && !subject.starts_with("$JS."))
+      ++lost_;
+    else
+      taken += frame;
+    used += size;
+  }
+  said.erase(0, used);
+  return taken;
 }
 
 void TcpProxy::run() {
@@ -116,8 +149,7 @@ void TcpProxy::run() {
         held_ += said.size();
       }
       if (good && !holding_ && !pair.held.empty()) {
-        good = send_all(pair.server, pair.held);
-        pair.held.clear();
+        good = send_all(pair.server, take_frames(pair.held));
       }
       if (good && entries[2 * i + 2].revents != 0) {
         const auto said = read_some(pair.server);
@@ -127,7 +159,7 @@ void TcpProxy::run() {
         } else {
           pair.answer += said;
           good =
-              good && send_all(pair.client, take_frames(pair.answer, dropping_acknowledgements_));
+              good && send_all(pair.client, take_answers(pair.answer, dropping_acknowledgements_));
         }
       }
       if (good) {

@@ -1,4 +1,5 @@
-// A TCP proxy between relay and broker that can lose what the broker answers. Thread-safe.
+// A TCP proxy between relay and broker that can lose what the broker answers, or what the relay
+// publishes. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -24,6 +25,10 @@ class TcpProxy {
   // Keeps what the relay says back, in order, until it is let go: a network that is very late.
   void hold_requests(bool hold) { holding_ = hold; }
   [[nodiscard]] std::uint64_t held_bytes() const { return held_; }
+  // Loses every message that the relay publishes; its JetStream API requests still arrive. So does
+  // core NATS while a stream changes its leader.
+  void lose_messages(bool lose) { losing_ = lose; }
+  [[nodiscard]] std::uint64_t lost_messages() const { return lost_; }
   // Ends every connection with a TCP reset.
   void reset_connections() { reset_ = true; }
   // Bytes of answers thrown away so far.
@@ -32,6 +37,8 @@ class TcpProxy {
 
  private:
   void run();
+  // Takes the whole frames out of what a client said, without those that are to be lost.
+  std::string take_frames(std::string& said);
 
   std::uint16_t target_;
   std::uint16_t port_ = 0;
@@ -40,8 +47,10 @@ class TcpProxy {
   std::atomic<bool> dropping_{false};
   std::atomic<bool> dropping_acknowledgements_{false};
   std::atomic<bool> holding_{false};
+  std::atomic<bool> losing_{false};
   std::atomic<bool> reset_{false};
   std::atomic<std::uint64_t> held_{0};
+  std::atomic<std::uint64_t> lost_{0};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> connections_{0};
   std::thread thread_;

@@ -29,9 +29,7 @@ class Connection {
         PQexec(raw_.get(), statement.c_str()), &PQclear);
     const auto status = PQresultStatus(result.get());
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return;
-    if (PQstatus(raw_.get()) != CONNECTION_OK) throw Disconnected{};
-    const char* state = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
-    if (state != nullptr && std::string(state).starts_with("57P")) throw Disconnected{};
+    throw_if_gone(result.get());
     throw std::runtime_error("workload: " + statement + ": " + PQerrorMessage(raw_.get()));
   }
   void copy(const std::string& statement, const std::string& rows) {
@@ -41,14 +39,25 @@ class Connection {
       throw Disconnected{};
     std::string error;
     while (PGresult* result = PQgetResult(raw_.get())) {
-      if (PQresultStatus(result) != PGRES_COMMAND_OK) error = PQresultErrorMessage(result);
-      PQclear(result);
+      const std::unique_ptr<PGresult, decltype(&PQclear)> owned(result, &PQclear);
+      if (PQresultStatus(result) == PGRES_COMMAND_OK) continue;
+      throw_if_gone(result);
+      error = PQresultErrorMessage(result);
     }
     if (PQstatus(raw_.get()) != CONNECTION_OK) throw Disconnected{};
     if (!error.empty()) throw std::runtime_error("workload: copy: " + error);
   }
 
  private:
+  // An error without an SQLSTATE is libpq's own: the connection ended, also where PQstatus does not
+  // say so yet (it could not send, and has not read to the end).
+  void throw_if_gone(const PGresult* failed) const {
+    const char* state = PQresultErrorField(failed, PG_DIAG_SQLSTATE);
+    if (PQstatus(raw_.get()) != CONNECTION_OK || state == nullptr ||
+        std::string(state).starts_with("57P"))
+      throw Disconnected{};
+  }
+
   std::unique_ptr<PGconn, decltype(&PQfinish)> raw_;
 };
 

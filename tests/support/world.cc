@@ -18,6 +18,13 @@ fs::path new_folder() {
   return path;
 }
 
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+
 std::string query(const std::string& conninfo, const std::string& statement) {
   const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdb(conninfo.c_str()),
                                                                 &PQfinish);
@@ -28,13 +35,6 @@ std::string query(const std::string& conninfo, const std::string& statement) {
     throw std::runtime_error(statement + ": " + PQerrorMessage(connection.get()));
   return PQntuples(result.get()) > 0 ? PQgetvalue(result.get(), 0, 0) : "";
 }
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-}  // namespace
 
 World::World()
     : folder_(new_folder()),

@@ -21,6 +21,10 @@ namespace postrider::test {
 inline constexpr const char* kSource = "shop";
 inline constexpr const char* kStream = "SHOP";
 
+// Runs a statement on a connection of its own; the first column of the first row. Throws
+// std::runtime_error with the server's message.
+std::string query(const std::string& conninfo, const std::string& statement);
+
 class World : public ::testing::Test {
  public:
   // Fast settings that every test starts from: what was published 300 ms ago is confirmed.

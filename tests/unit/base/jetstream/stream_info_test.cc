@@ -48,9 +48,22 @@ TEST(StreamInfo, RefusesEverySettingThatBreaksAPromise) {
   EXPECT_TRUE(
       has_fatal(broken([](auto& s) { s.max_msgs_per_subject = 1; }), "max_msgs_per_subject"));
   EXPECT_TRUE(has_fatal(broken([](auto& s) { s.allow_rollup = true; }), "allow_rollup_hdrs"));
+  EXPECT_TRUE(
+      has_fatal(broken([](auto& s) { s.has_subject_transform = true; }), "subject_transform"));
   EXPECT_TRUE(has_fatal(broken([](auto& s) { s.persist_async = true; }), "persist_mode"));
   EXPECT_TRUE(has_fatal(broken([](auto& s) { s.subjects = {"shop.>", "other"}; }), "subjects"));
   EXPECT_TRUE(has_fatal(broken([](auto& s) { s.subjects = {"shop.*"}; }), "subjects"));
+}
+
+TEST(StreamInfo, SeesASubjectTransform) {
+  std::string text(kInfo);
+  const std::string config = R"("config":{)";
+  ASSERT_NE(text.find(config), std::string::npos);
+  text.insert(text.find(config) + config.size(),
+              R"("subject_transform":{"src":"shop.>","dest":"other.>"},)");
+  const auto info = parse_stream_info(text);
+  ASSERT_TRUE(info.has_value());
+  EXPECT_TRUE(has_fatal(*info, "subject_transform"));
 }
 
 TEST(StreamInfo, OnlyWarnsOfWhatCostsButBreaksNothing) {

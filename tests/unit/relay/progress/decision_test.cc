@@ -92,6 +92,19 @@ TEST(Decision, AnUnconfirmedTailThatTheBrokerLostIsPublishedAgain) {
   EXPECT_EQ(start->start_lsn, Lsn{0x2500});
 }
 
+TEST(Decision, AForeignMessageSeenBeforeHaltsForAsLongAsTheStreamReachesIt) {
+  auto facts = normal();
+  facts.checkpoint.foreign_seq = 10;
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts.tail = TailGone{};
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts.stream->last_seq = 11;
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts.stream->last_seq = 9;
+  facts.tail = PositionHeader{9, at(Lsn{0x2900}), {90, 900}, 1, true};
+  EXPECT_TRUE(decide(facts).has_value());
+}
+
 TEST(Decision, AnotherClusterHalts) {
   auto facts = normal();
   facts.system_id = "8";

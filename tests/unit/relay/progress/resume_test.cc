@@ -44,6 +44,31 @@ TEST(Resume, DropsWhatIsAtOrBeforeTheMark) {
   EXPECT_EQ(resume.dropped(), 2U);
 }
 
+TEST(Resume, MoreToSkipThanWasCommittedBeforeTheStreamWasReadIsForeign) {
+  Start start = after(5, at(0x10), 2);
+  start.published_before = Lsn{0x30};
+  Resume resume(start, 1);
+  ASSERT_TRUE(resume.on_begin(Lsn{0x10}, kPrint));
+  EXPECT_FALSE(ordinal(resume, at(0x10), kPrint));
+  ASSERT_TRUE(resume.on_begin(Lsn{0x20}, {60, 600}));
+  EXPECT_FALSE(ordinal(resume, at(0x20)));
+  ASSERT_TRUE(resume.on_caught_up(Lsn{0x28}));
+  EXPECT_EQ(resume.on_caught_up(Lsn{0x30}).error().kind, ErrorKind::kForeignMessage);
+  EXPECT_EQ(resume.on_begin(Lsn{0x30}, {70, 700}).error().kind, ErrorKind::kForeignMessage);
+}
+
+TEST(Resume, WhatIsSkippedInTimeIsNotForeign) {
+  Start start = after(5, at(0x10), 1);
+  start.published_before = Lsn{0x30};
+  Resume resume(start, 1);
+  ASSERT_TRUE(resume.on_begin(Lsn{0x10}, kPrint));
+  EXPECT_FALSE(ordinal(resume, at(0x10), kPrint));
+  ASSERT_TRUE(resume.on_begin(Lsn{0x20}, {60, 600}));
+  EXPECT_FALSE(ordinal(resume, at(0x20)));
+  EXPECT_TRUE(resume.on_caught_up(Lsn{0x30}));
+  EXPECT_TRUE(resume.on_begin(Lsn{0x30}, {70, 700}));
+}
+
 TEST(Resume, AnotherFirstTransactionIsAnotherHistory) {
   Resume elsewhere(after(5, at(0x10)), 1);
   EXPECT_EQ(elsewhere.on_begin(Lsn{0x18}, kPrint).error().kind, ErrorKind::kHistoryDiffers);

@@ -62,6 +62,14 @@ TEST_F(AssemblerTest, MarksTheLastEventOfATransactionAndOnlyThat) {
   EXPECT_EQ(end.end->end_lsn, Lsn{0x120});
 }
 
+TEST_F(AssemblerTest, APartitionUnderItsOwnNameIsAnAlteredPublication) {
+  must(begin_bytes(0x100, 7));
+  must(relation_bytes(11, "outbox", "events_20260101", {"id"}));
+  const auto step = feed(insert_bytes(11, {"1"}));
+  ASSERT_FALSE(step.has_value());
+  EXPECT_EQ(step.error().kind, ErrorKind::kPublicationMissing);
+}
+
 TEST_F(AssemblerTest, AnIndexCountsAllDecodedChanges) {
   must(begin_bytes(0x100, 7));
   must(insert_bytes(kOther, {"1"}));

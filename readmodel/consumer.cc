@@ -1,0 +1,78 @@
+#include "postrider/consumer.h"
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "readmodel/applier.h"
+
+namespace postrider {
+namespace {
+
+class HandlerProjection final : public Projection {
+ public:
+  explicit HandlerProjection(Consumer::Handler handler) : handler_(std::move(handler)) {}
+  [[nodiscard]] std::string name() const override { return "handler"; }
+  void apply(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events) override {
+    handler_(tx, events);
+  }
+
+ private:
+  Consumer::Handler handler_;
+};
+
+ReadModelOptions options_of(ConsumerOptions options) {
+  ReadModelOptions o;
+  o.name = std::move(options.name);
+  o.source = std::move(options.source);
+  o.stream = std::move(options.stream);
+  if (o.stream.empty()) {
+    o.stream = o.source;
+    std::ranges::transform(o.stream, o.stream.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  }
+  o.target_conninfo = std::move(options.target_conninfo);
+  o.nats.url = std::move(options.nats_url);
+  o.nats.credentials_file = std::move(options.nats_credentials_file);
+  o.nats.user = std::move(options.nats_user);
+  o.nats.password_file = std::move(options.nats_password_file);
+  o.nats.tls_ca_file = std::move(options.nats_tls_ca_file);
+  o.nats.inbox_prefix = std::move(options.nats_inbox_prefix);
+  o.on_poison = options.park_refused ? OnPoison::kPark : OnPoison::kStop;
+  o.batch_events = options.batch_events;
+  o.batch_bytes = options.batch_bytes;
+  o.takeover_after = options.takeover_after;
+  o.until_caught_up = options.until_caught_up;
+  return o;
+}
+
+}  // namespace
+
+struct Consumer::Impl {
+  Applier applier;
+};
+
+Consumer::Consumer(ConsumerOptions options, Handler handler)
+    : impl_(new Impl{Applier(options_of(std::move(options)),
+                             {std::make_shared<HandlerProjection>(std::move(handler))})}) {}
+Consumer::~Consumer() = default;
+
+void Consumer::run() {
+  try {
+    impl_->applier.run();
+  } catch (const Failure& failure) {
+    throw ConsumerError(std::string(info(failure.error().kind).name), failure.what());
+  }
+}
+
+void Consumer::request_stop() noexcept {
+  impl_->applier.request_stop();
+}
+
+Consumer::Status Consumer::status() const {
+  const auto status = impl_->applier.status();
+  return {to_string(status.state), status.error, status.cursor.ordinal, status.lag_events(),
+          status.ready()};
+}
+
+}  // namespace postrider

@@ -1,0 +1,125 @@
+#include "readmodel/postgres/parked.h"
+
+#include "base/error.h"
+#include "base/postgres/conninfo.h"
+#include "base/postgres/sql.h"
+#include "readmodel/attempt.h"
+#include "readmodel/postgres/translate.h"
+#include "readmodel/subject_pattern.h"
+
+namespace postrider {
+namespace {
+
+std::unique_ptr<pqxx::connection> connect(const ReadModelOptions& options) {
+  return translated([&] {
+    auto connection = std::make_unique<pqxx::connection>(
+        with_defaults(options.target_conninfo, liveness_defaults()));
+    pqxx::nontransaction tx(*connection);
+    tx.exec("SET client_min_messages = warning; SET row_security = off; SET lock_timeout = '10s'");
+    tx.exec("SET application_name = " + tx.quote("postrider apply --parked " + options.name));
+    tx.exec("SET search_path = " + tx.quote_name(options.schema) +
+            (options.schema == "public" ? "" : ", public"));
+    return connection;
+  });
+}
+
+// Makes the applier wait, and finds out whether the transaction is parked.
+bool lock(pqxx::transaction_base& tx, const std::string& readmodel, std::int64_t ordinal) {
+  sql::exec(tx, "SELECT FROM postrider.cursor WHERE readmodel = $1 FOR UPDATE", readmodel);
+  return !sql::exec(tx,
+                    "SELECT FROM postrider.parked WHERE readmodel = $1 AND first_ordinal = $2 "
+                    "FOR UPDATE",
+                    readmodel, ordinal)
+              .empty();
+}
+
+// Its events that `projection` is for, to its function.
+void apply(pqxx::transaction_base& tx, const SqlProjection& projection,
+           const std::string& readmodel, std::int64_t ordinal) {
+  std::string wanted;
+  for (const auto& row :
+       sql::exec(tx,
+                 "SELECT e.ordinal, e.subject FROM postrider.parked p, unnest(p.events) e "
+                 "WHERE p.readmodel = $1 AND p.first_ordinal = $2",
+                 readmodel, ordinal))
+    if (matches(projection.subjects(), row[1].as<std::string>()))
+      wanted += (wanted.empty() ? "" : ",") + row[0].as<std::string>();
+  if (wanted.empty()) return;
+  sql::exec(tx,
+            "SELECT " + projection.quoted_function(tx) +
+                "((SELECT array_agg(e ORDER BY (e).ordinal) FROM (SELECT unnest(events) AS e FROM "
+                "postrider.parked WHERE readmodel = $1 AND first_ordinal = $2) s "
+                "WHERE (e).ordinal = ANY ($3::bigint[])))",
+            readmodel, ordinal, "{" + wanted + "}");
+}
+
+// Out of table parked, into the audit.
+void remove(pqxx::transaction_base& tx, const std::string& readmodel, std::int64_t ordinal,
+            const std::string& action) {
+  sql::exec(tx,
+            "WITH gone AS (DELETE FROM postrider.parked WHERE readmodel = $1 AND "
+            "first_ordinal = $2 RETURNING *) "
+            "INSERT INTO postrider.audit (action, readmodel, first_ordinal, last_ordinal, events, "
+            "detail) SELECT $3, readmodel, first_ordinal, last_ordinal, events, "
+            "'parked: ' || projection || ': ' || error FROM gone",
+            readmodel, ordinal, action);
+}
+
+}  // namespace
+
+std::vector<std::uint64_t> parked_ordinals(const ReadModelOptions& options) {
+  const auto connection = connect(options);
+  return translated([&] {
+    pqxx::work tx(*connection);
+    std::vector<std::uint64_t> ordinals;
+    for (const auto& row : sql::exec(tx,
+                                     "SELECT first_ordinal FROM postrider.parked "
+                                     "WHERE readmodel = $1 ORDER BY 1",
+                                     options.name))
+      ordinals.push_back(row[0].as<std::uint64_t>());
+    return ordinals;
+  });
+}
+
+bool retry_parked(const ReadModelOptions& options,
+                  std::span<const std::shared_ptr<SqlProjection>> projections,
+                  std::uint64_t first_ordinal) {
+  const auto connection = connect(options);
+  const auto ordinal = static_cast<std::int64_t>(first_ordinal);
+  bool found = false;
+  std::string at = "before its projections";
+  const auto refusal = attempt(options.name, at, [&] {
+    pqxx::work tx(*connection);
+    found = lock(tx, options.name, ordinal);
+    if (!found) return;
+    for (const auto& projection : projections) {
+      at = projection->name();
+      apply(tx, *projection, options.name, ordinal);
+    }
+    remove(tx, options.name, ordinal, "retry");
+    at = "commit";
+    tx.commit();
+  });
+  if (refusal)
+    throw Failure(
+        ErrorKind::kPoisonEvent,
+        "read model " + options.name + ", parked ordinal " + std::to_string(first_ordinal) + ": " +
+            refusal->projection + ": " + refusal->error,
+        "it stays parked: correct the projection and try again, or `postrider apply skip " +
+            options.name + " --parked " + std::to_string(first_ordinal) + "`");
+  return found;
+}
+
+bool skip_parked(const ReadModelOptions& options, std::uint64_t first_ordinal) {
+  const auto connection = connect(options);
+  const auto ordinal = static_cast<std::int64_t>(first_ordinal);
+  return translated([&] {
+    pqxx::work tx(*connection);
+    if (!lock(tx, options.name, ordinal)) return false;
+    remove(tx, options.name, ordinal, "skip");
+    tx.commit();
+    return true;
+  });
+}
+
+}  // namespace postrider

@@ -1,0 +1,308 @@
+// A projection refuses an event: that read model alone stops, or sets the transaction aside, and
+// what a person orders about it is done once.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "dev/ports.h"
+#include "tests/support/ledger.h"
+
+namespace postrider::test {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{60'000};
+
+// Status line and body.
+std::string get(std::uint16_t port, const std::string& path) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  std::string answer;
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+    const auto request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    (void)::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
+    char chunk[4096];
+    for (ssize_t n = 0; (n = ::recv(fd, chunk, sizeof chunk, 0)) > 0;)
+      answer.append(chunk, static_cast<std::size_t>(n));
+  }
+  ::close(fd);
+  return answer;
+}
+
+class Poison : public LedgerWorld {
+ protected:
+  // From now on the projection refuses events with this key.
+  void poison(const std::string& key) {
+    refuse_with("IF e.key = '" + key + "' THEN RAISE EXCEPTION 'bad %', e.key; END IF;");
+  }
+  void heal() { refuse_with(""); }
+  void refuse_with(const std::string& body) {
+    applier_sql(
+        "CREATE OR REPLACE FUNCTION ledger.refuse(e postrider.event) RETURNS void "
+        "LANGUAGE plpgsql AS $$ BEGIN " +
+        body + " END $$");
+  }
+  [[nodiscard]] bool stopped_at(std::uint64_t ordinal) {
+    return target_says("SELECT first_ordinal FROM postrider.stopped WHERE readmodel = 'ledger'",
+                       std::to_string(ordinal));
+  }
+  // One transaction of these keys.
+  void emit_together(const std::vector<std::string>& keys) {
+    std::string calls = "BEGIN; ";
+    for (const auto& key : keys) calls += "SELECT outbox.emit('e', '{}', '" + key + "'); ";
+    app_sql(calls + "COMMIT");
+  }
+  [[nodiscard]] std::string entries() {
+    return target_sql(
+        "SELECT coalesce(string_agg(key, '' ORDER BY ordinal), '') FROM ledger.entry");
+  }
+  // The read model's tables, with nothing in them yet.
+  void begin() {
+    catch_up();
+    ASSERT_EQ(command({"--until-caught-up"}), 0) << output();
+  }
+};
+
+TEST_F(Poison, StopsItsReadModelAloneAndEverybodySaysSo) {
+  const auto port = dev::free_port();
+  (void)ledger_config({}, "[http]\nlisten = \"127.0.0.1:" + std::to_string(port) + "\"\n" + R"(
+[[readmodel]]
+name = "other"
+[[projection]]
+readmodel = "other"
+subjects = "shop.>"
+function = "count_other"
+)");
+  applier_sql(
+      "CREATE TABLE public.other_count (n bigint); INSERT INTO public.other_count VALUES (0);"
+      "CREATE FUNCTION public.count_other(events postrider.event[]) RETURNS void LANGUAGE sql "
+      "AS $$ UPDATE public.other_count SET n = n + cardinality(events) $$");
+  begin();
+  poison("x");
+  emit({"a", "b", "x", "c"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(3)) << applier->log();
+  ASSERT_TRUE(target_says("SELECT n FROM other_count", "4")) << "the other one goes on";
+  EXPECT_EQ(entries(), "ab") << "what stands before it in the batch is applied";
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        return get(port, "/readyz").find("ledger: stopped: poison_event") != std::string::npos;
+      },
+      kPatience))
+      << get(port, "/readyz");
+  EXPECT_EQ(get(port, "/readyz").substr(9, 3), "503");
+  EXPECT_NE(get(port, "/readyz").find("other: running"), std::string::npos) << get(port, "/readyz");
+  EXPECT_NE(get(port, "/metrics")
+                .find(R"(postrider_readmodel_state{readmodel="ledger",state="stopped"} 1)"),
+            std::string::npos);
+  const auto config = (folder_ / "ledger.toml").string();
+  EXPECT_EQ(postrider({"status", "--config", config, "--json"}), 1);
+  const auto status = nlohmann::json::parse(output())["readmodels"];
+  EXPECT_EQ(status[0]["state"], "stopped") << status;
+  EXPECT_EQ(status[0]["ordinal"], 2) << status;
+  EXPECT_EQ(status[0]["lag_messages"], 2) << status;
+  EXPECT_NE(status[0]["stopped"].get<std::string>().find("bad x"), std::string::npos) << status;
+  EXPECT_EQ(status[1]["state"], "applied") << status;
+  EXPECT_EQ(status[1]["problems"].size(), 0U) << status;
+
+  heal();
+  ASSERT_EQ(command({"retry", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(4)) << applier->log();
+  expect_exact();
+  EXPECT_EQ(target_sql("SELECT n FROM other_count"), "4");
+  ASSERT_TRUE(
+      dev::wait_until([&] { return get(port, "/readyz").substr(9, 3) == "200"; }, kPatience));
+  EXPECT_EQ(command({"retry", "ledger"}), 1) << output();
+}
+
+TEST_F(Poison, StopSurvivesKillAndRestartOfTheApplier) {
+  begin();
+  poison("x");
+  emit({"a", "x", "b"});
+  catch_up();
+  auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  applier->kill();
+  EXPECT_EQ(command({"--until-caught-up"}), 41) << output();
+  EXPECT_NE(output().find("postrider apply retry ledger"), std::string::npos) << output();
+  heal();
+  EXPECT_EQ(command({"--until-caught-up"}), 41) << "only a person's word starts it again";
+  EXPECT_EQ(entries(), "a");
+  ASSERT_EQ(command({"retry", "ledger"}), 0);
+  ASSERT_EQ(command({"--until-caught-up"}), 0) << output();
+  expect_exact();
+}
+
+TEST_F(Poison, SkipLeavesAnAuditRowWithTheEvents) {
+  begin();
+  poison("x");
+  emit({"a"});
+  emit_together({"b", "x", "c"});
+  emit({"d"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  EXPECT_EQ(entries(), "a") << "nothing of the refused transaction";
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(5)) << applier->log();
+  EXPECT_EQ(entries(), "ad");
+  EXPECT_EQ(target_sql("SELECT action || by || first_ordinal || '-' || last_ordinal || ' ' || "
+                       "(SELECT string_agg(key, '') FROM unnest(events)) FROM postrider.audit"),
+            "skipapplier2-4 bxc");
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.stopped"), "0");
+}
+
+TEST_F(Poison, LargerThanMemoryIsSkippedWhole) {
+  (void)ledger_config("batch_bytes = 16384");
+  begin();
+  poison("x");
+  emit({"a"});
+  app_sql(
+      "BEGIN; SELECT count(outbox.emit('e', jsonb_build_object('t', repeat('p', 100000)), 'p')) "
+      "FROM generate_series(1, 80); SELECT outbox.emit('e', '{}', 'x'); COMMIT");
+  emit({"b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  EXPECT_EQ(entries(), "a");
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(83)) << applier->log();
+  EXPECT_EQ(entries(), "ab");
+  EXPECT_EQ(
+      target_sql("SELECT count(*) FROM postrider.audit, unnest(events) WHERE action = 'skip'"),
+      "81");
+  EXPECT_GT(std::stoi(target_sql("SELECT count(*) FROM postrider.audit")), 3) << "a row a piece";
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.stopped"), "0");
+}
+
+TEST_F(Poison, ParkSetsTheWholeTransactionAside) {
+  (void)ledger_config("on_poison = \"park\"");
+  begin();
+  target_sql(
+      "GRANT USAGE ON SCHEMA ledger TO app; GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO app");
+  poison("x");
+  const auto relay = start_relay(quick());
+  const auto applier = apply();
+  emit({"a"});
+  emit_together({"b", "x", "c"});
+  emit_together({"d", "x"});
+  emit({"e"});
+  ASSERT_TRUE(applied(7)) << applier->log();
+  EXPECT_EQ(entries(), "ae");
+  EXPECT_EQ(target_sql("SELECT n FROM ledger.tally"), "2");
+  EXPECT_EQ(target_sql("SELECT string_agg(first_ordinal || '-' || last_ordinal, ' ' ORDER BY 1) "
+                       "FROM postrider.parked"),
+            "2-4 5-6");
+
+  EXPECT_EQ(command({"retry", "ledger", "--parked"}), 41) << output();
+  EXPECT_EQ(entries(), "ae") << "refused again: it stays parked, whole";
+  EXPECT_EQ(command({"skip", "ledger", "--parked"}), 78) << output();
+  EXPECT_NE(output().find("parked are: 2 5"), std::string::npos) << output();
+  heal();
+  ASSERT_EQ(command({"skip", "ledger", "--parked", "5"}), 0) << output();
+  ASSERT_EQ(command({"retry", "ledger", "--parked"}), 0) << output();
+  EXPECT_EQ(entries(), "abxce");
+  EXPECT_EQ(target_sql("SELECT n FROM ledger.tally"), "5");
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.parked"), "0");
+  EXPECT_EQ(
+      target_sql("SELECT string_agg(action || first_ordinal || (SELECT string_agg(key, '') FROM "
+                 "unnest(events)), ' ' ORDER BY id) FROM postrider.audit"),
+      "park2bxc park5dx skip5dx retry2bxc");
+  EXPECT_EQ(command({"retry", "ledger", "--parked"}), 1) << output();
+}
+
+TEST_F(Poison, MissingFunctionStopsEvenWhereThePolicyIsToPark) {
+  (void)ledger_config("on_poison = \"park\"");
+  begin();
+  applier_sql("ALTER FUNCTION ledger.record RENAME TO elsewhere");
+  emit({"a", "b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(1)) << applier->log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.parked"), "0");
+  applier_sql("ALTER FUNCTION ledger.elsewhere RENAME TO record");
+  ASSERT_EQ(command({"retry", "ledger"}), 0);
+  ASSERT_TRUE(applied(2));
+  expect_exact();
+}
+
+TEST_F(Poison, DeferredConstraintAtCommitStopsAtItsTransaction) {
+  write_setup(
+      kSetup +
+      "CREATE TABLE known (key text PRIMARY KEY); INSERT INTO known VALUES ('a'), ('b');"
+      "ALTER TABLE entry ADD FOREIGN KEY (key) REFERENCES known DEFERRABLE INITIALLY DEFERRED;");
+  begin();
+  emit({"a", "x", "b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  EXPECT_EQ(entries(), "a");
+  EXPECT_EQ(target_sql("SELECT projection || sqlstate FROM postrider.stopped"), "commit23503");
+  applier_sql("INSERT INTO ledger.known VALUES ('x')");
+  ASSERT_EQ(command({"retry", "ledger"}), 0);
+  ASSERT_TRUE(applied(3)) << applier->log();
+  expect_exact();
+}
+
+TEST_F(Poison, TransientErrorIsRetriedAndNeedsNobody) {
+  write_setup(kSetup + "CREATE SEQUENCE attempt;");
+  begin();
+  refuse_with(
+      "IF e.key = 'x' AND nextval('ledger.attempt') <= 5 THEN RAISE EXCEPTION 'again' "
+      "USING ERRCODE = 'serialization_failure'; END IF;");
+  emit({"a", "x", "b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(applied(3)) << applier->log();
+  expect_exact();
+  EXPECT_EQ(target_sql("SELECT last_value FROM ledger.attempt"), "6");
+  EXPECT_EQ(target_sql("SELECT (SELECT count(*) FROM postrider.stopped) + (SELECT count(*) FROM "
+                       "postrider.audit)"),
+            "0");
+}
+
+TEST_F(Poison, RebuildHealsAStoppedReadModel) {
+  begin();
+  poison("x");
+  emit({"a", "x", "b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  ASSERT_EQ(command({"rebuild", "ledger"}), 0) << "its setup file refuses nothing" << output();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.stopped"), "0");
+  emit({"c"});
+  catch_up();
+  ASSERT_TRUE(applied(4)) << "the applier goes on with the new tables: " << applier->log();
+  expect_exact();
+}
+
+TEST_F(Poison, StopsARebuildUntilTheSetupFileIsCorrected) {
+  emit({"a", "b"});
+  begin();
+  const auto refusing =
+      std::string(kSetup) +
+      "CREATE OR REPLACE FUNCTION refuse(e postrider.event) RETURNS void LANGUAGE "
+      "plpgsql AS $$ BEGIN IF e.key = 'b' THEN RAISE EXCEPTION 'bad b'; END IF; END $$;";
+  write_setup(refusing);
+  EXPECT_EQ(command({"rebuild", "ledger"}), 41) << output();
+  EXPECT_EQ(command({"rebuild", "ledger"}), 41) << "tried again, refused again" << output();
+  EXPECT_EQ(entries(), "ab") << "the live one is as it was";
+  write_setup(kSetup);
+  ASSERT_EQ(command({"rebuild", "ledger"}), 0) << output();
+  expect_exact();
+  // Or a person goes on without the event.
+  write_setup(refusing);
+  EXPECT_EQ(command({"rebuild", "ledger"}), 41) << output();
+  ASSERT_EQ(command({"skip", "ledger/rebuild"}), 0) << output();
+  ASSERT_EQ(command({"rebuild", "ledger"}), 0) << output();
+  EXPECT_EQ(entries(), "a");
+}
+
+}  // namespace
+}  // namespace postrider::test

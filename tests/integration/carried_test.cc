@@ -1,0 +1,137 @@
+// What emit accepts is carried: nothing that passes its checks may stop the relay later, and what
+// travels in headers is the text that was given.
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/world.h"
+
+namespace postrider::test {
+namespace {
+
+// Headers, as JSON. Some are refused by emit, which is as good.
+const std::vector<std::string>& awkward_headers() {
+  static const std::vector<std::string> headers = {
+      R"({"n": 1e400})",
+      R"({"n": -1e400})",
+      R"({"n": 1e-400})",
+      R"({"n": 12345678901234567890123})",
+      R"({"n": 18446744073709551616})",
+      R"({"n": -9223372036854775809})",
+      R"({"n": 1.10})",
+      R"({"n": 0.1000000000000000055511151231257827})",
+      R"({"n": 1E2})",
+      R"({"n": -0})",
+      R"({"n": -0.0})",
+      R"({"b": true, "c": false})",
+      R"({"empty": ""})",
+      R"({"s": "true", "t": "1e400", "u": "null"})",
+      R"({"quote": "a\"b\\c/d", "colon": "a: b: c"})",
+      R"({"unicode": "\u00fc\ud83d\ude00\uffff\u2028\u0085"})",
+      R"({"a": "1", "A": "2"})",
+      R"({"!#$%&'*+-.^_`|~09azAZ": "token"})",
+      R"({"long": ")" + std::string(3000, 'x') + R"("})",
+      R"({"nul": "\u0000"})",
+      R"({"line": "a\r\nb"})",
+      R"({"nested": {"a": 1}})",
+      R"({"Nats-Msg-Id": "x"})",
+  };
+  return headers;
+}
+
+// Keys and types, as SQL.
+const std::vector<std::string>& awkward_texts() {
+  static const std::vector<std::string> texts = {"''",
+                                                 "' '",
+                                                 "'a: b'",
+                                                 "'\"\\\"'",
+                                                 "'%0d%0a'",
+                                                 "U&'\\00fc\\+01F600'",
+                                                 "U&'\\FFFF'",
+                                                 "U&'\\0085'",
+                                                 "E'a\\x7f'",
+                                                 "E'\\n'",
+                                                 "repeat('k', 3000)",
+                                                 "'null'"};
+  return texts;
+}
+
+// Subjects, as SQL.
+const std::vector<std::string>& awkward_subjects() {
+  static const std::vector<std::string> subjects = {"'-'",
+                                                    "'~'",
+                                                    "'%'",
+                                                    "'a.-._'",
+                                                    "'=.=.='",
+                                                    "'@:/+'",
+                                                    "'9'",
+                                                    "'a._.b'",
+                                                    "'a_'",
+                                                    "'A.b.C.d'",
+                                                    "'_a'",
+                                                    "'a. b'",
+                                                    "'a.*'",
+                                                    "'$SYS'",
+                                                    "'a..b'",
+                                                    "U&'a\\00fc'",
+                                                    "repeat('a.', 99) || 'aa'",
+                                                    "repeat('a.', 100) || 'a'"};
+  return subjects;
+}
+
+class Carried : public World {
+ protected:
+  // Whether emit accepted it.
+  bool emit(const std::string& arguments) {
+    bool accepted = true;
+    for (const char* store : {"table", "wal"}) {
+      try {
+        app_sql("SELECT outbox.emit(" + arguments + ", payload => '1', store => '" + store + "')");
+        ++accepted_;
+      } catch (const std::runtime_error&) {
+        accepted = false;
+      }
+    }
+    return accepted;
+  }
+  // The values of a header as the newest two messages hold it.
+  void expect_header(const std::string& name, const std::string& value) {
+    const auto messages = nats_client().read_stream(kStream);
+    ASSERT_GE(messages.size(), 2U);
+    for (auto message = messages.end() - 2; message != messages.end(); ++message)
+      EXPECT_EQ(message->header(name), value) << message->subject;
+  }
+
+  std::size_t accepted_ = 0;
+};
+
+TEST_F(Carried, IsEverythingThatEmitAccepts) {
+  catch_up();  // opens the wal store
+  for (const auto& headers : awkward_headers())
+    (void)emit("subject => 'h', headers => $json$" + headers + "$json$");
+  for (const auto& text : awkward_texts()) {
+    (void)emit("subject => 'k', key => " + text);
+    (void)emit("subject => 't', type => " + text);
+  }
+  for (const auto& subject : awkward_subjects()) (void)emit("subject => " + subject);
+  EXPECT_GT(accepted_, 70U);
+  catch_up();
+  EXPECT_EQ(nats_client().read_stream(kStream).size(), accepted_);
+}
+
+TEST_F(Carried, NumbersInHeadersAreTheirTextDigitForDigit) {
+  catch_up();
+  for (const auto& [json, text] : std::vector<std::pair<std::string, std::string>>{
+           {"12345678901234567890123", "12345678901234567890123"},
+           {"1.10", "1.10"},
+           {"0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"},
+           {"1e400", "1" + std::string(400, '0')},
+           {"true", "true"}}) {
+    ASSERT_TRUE(emit(R"(subject => 'n', headers => '{"n": )" + json + "}'")) << json;
+    ASSERT_NO_FATAL_FAILURE(catch_up());
+    expect_header("n", text);
+  }
+}
+
+}  // namespace
+}  // namespace postrider::test
