@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "daemon/config_values.h"
+#include "daemon/transport.h"
 
 namespace postrider {
 namespace {
@@ -39,9 +40,12 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"source", "slot", [&](V v) { relay.source.slot = v.matching("[a-z0-9_]{1,63}"); }},
       {"source", "publication",
        [&](V v) { relay.source.publication = v.matching("[A-Za-z0-9_]{1,63}"); }},
+      {"source", "insecure", [&](V v) { config.source_insecure = v.boolean(); }},
       {"migrate", "conninfo", [&](V v) { config.owner_conninfo = v.text(); }},
       {"migrate", "target_conninfo", [&](V v) { config.target_owner_conninfo = v.text(); }},
       {"target", "conninfo", [&](V v) { config.target_conninfo = v.text(); }},
+      {"target", "insecure", [&](V v) { config.target_insecure = v.boolean(); }},
+      {"nats", "insecure", [&](V v) { config.nats_insecure = v.boolean(); }},
       {"nats", "url", [&](V v) { relay.nats.url = v.text(); }},
       {"nats", "creds", [&](V v) { relay.nats.credentials_file = v.secret_file(); }},
       {"nats", "nkey_seed", [&](V v) { relay.nats.nkey_seed_file = v.secret_file(); }},
@@ -169,6 +173,49 @@ void read_environment(const std::vector<Key>& keys, std::set<std::string>& seen)
       seen.insert(key.section + "." + key.name);
     }
   }
+}
+
+// A variable that names a section of ours and no key of it is a setting that somebody believes in.
+void refuse_unknown_variables(const std::vector<Key>& keys) {
+  // Not settings: where `postrider dev` finds nats-server.
+  const std::set<std::string> others = {"POSTRIDER_NATS_SERVER"};
+  std::vector<std::string> known;
+  std::set<std::string> prefixes;
+  for (const auto& key : keys) {
+    known.push_back(environment_name(key));
+    prefixes.insert(environment_name({key.section, "", nullptr}));
+  }
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string variable(*entry);
+    const std::string name = variable.substr(0, variable.find('='));
+    const bool ours = std::ranges::any_of(
+        prefixes, [&](const std::string& prefix) { return name.starts_with(prefix); });
+    if (!ours || others.contains(name) || std::ranges::find(known, name) != known.end()) continue;
+    throw Failure(ErrorKind::kConfiguration, "environment: unknown variable " + name,
+                  "did you mean " + nearest_name(name, known) + "?");
+  }
+}
+
+void read_settings(const std::vector<std::string>& settings, const std::vector<Key>& keys,
+                   std::set<std::string>& seen) {
+  std::vector<std::string> known;
+  for (const auto& key : keys) known.push_back(key.section + "." + key.name);
+  for (const auto& setting : settings) {
+    const auto equals = setting.find('=');
+    const std::string name = setting.substr(0, equals);
+    if (equals == std::string::npos)
+      throw Failure(ErrorKind::kConfiguration, "--set " + setting + ": no value",
+                    "write --set section.key=value");
+    const auto found = std::ranges::find(known, name);
+    if (found == known.end()) refuse_unknown("--set", name, known);
+    keys.at(static_cast<std::size_t>(found - known.begin()))
+        .set(ConfigValue::from_text("--set " + name, setting.substr(equals + 1)));
+    seen.insert(name);
+  }
+}
+
+// PG* fill gaps by libpq itself.
+void fill_gaps(const std::vector<Key>& keys, const std::set<std::string>& seen) {
   if (const char* url = std::getenv("NATS_URL"); url != nullptr && !seen.contains("nats.url"))
     for (const auto& key : keys)
       if (key.section == "nats" && key.name == "url")
@@ -207,6 +254,48 @@ void complete(Config& config) {
           "the defaults are 4s and 30s");
 }
 
+// A plain connection to another machine shows events and passwords to whoever is in between.
+void review_transport(Config& config) {
+  const auto review = [&](bool plain, bool accepted, const std::string& key,
+                          const std::string& section, const char* remedy) {
+    if (!plain) return;
+    if (!accepted)
+      throw Failure(ErrorKind::kConfiguration, key + " leads to another machine without TLS",
+                    std::string(remedy) + ", or accept it with " + section + ".insecure = true");
+    config.warnings.push_back(key + " leads to another machine without TLS (" + section +
+                              ".insecure)");
+  };
+  const char* postgres = "add sslmode=verify-full and sslrootcert=... to the conninfo string";
+  const NatsOptions& nats = config.relay.nats;
+  review(is_plain_postgres(config.relay.source.conninfo), config.source_insecure, "source.conninfo",
+         "source", postgres);
+  review(is_plain_postgres(config.owner_conninfo), config.source_insecure, "migrate.conninfo",
+         "source", postgres);
+  review(is_plain_postgres(config.target_conninfo), config.target_insecure, "target.conninfo",
+         "target", postgres);
+  review(is_plain_postgres(config.target_owner_conninfo), config.target_insecure,
+         "migrate.target_conninfo", "target", postgres);
+  review(is_plain_nats(nats.url, !nats.tls_ca_file.empty() || !nats.tls_cert_file.empty()),
+         config.nats_insecure, "nats.url", "nats", "use tls:// and nats.tls_ca");
+  if (config.http_listen &&
+      !is_local_host(config.http_listen->substr(0, config.http_listen->rfind(':'))))
+    config.warnings.push_back("http.listen = " + *config.http_listen +
+                              " is reachable from other machines, without authentication");
+}
+
+// Of what the file itself says: beaten values count, too.
+void review_secrets(const std::string& path, Config& config) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || (status.st_mode & (S_IRGRP | S_IROTH)) == 0) return;
+  bool secret = url_has_password(config.relay.nats.url);
+  for (const auto* conninfo : {&config.relay.source.conninfo, &config.owner_conninfo,
+                               &config.target_conninfo, &config.target_owner_conninfo})
+    secret = secret || has_password(*conninfo);
+  if (secret)
+    config.warnings.push_back(path + " holds a password and others may read it: chmod 600, or a " +
+                              "PGPASSFILE and nats.password_file");
+}
+
 }  // namespace
 
 MigrateOptions Config::migrate_options() const {
@@ -214,7 +303,7 @@ MigrateOptions Config::migrate_options() const {
           relay.source.publication};
 }
 
-Config load_config(const std::string& path) {
+Config load_config(const std::string& path, const std::vector<std::string>& settings) {
   Config config;
   const auto keys = keys_of(config, config.relay.stream);
   std::set<std::string> seen;
@@ -227,9 +316,14 @@ Config load_config(const std::string& path) {
       throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
                     "check the path given with --config, and its rights");
     read_file(path, keys, seen, repeated);
+    review_secrets(path, config);
   }
+  refuse_unknown_variables(keys);
   read_environment(keys, seen);
+  read_settings(settings, keys, seen);
+  fill_gaps(keys, seen);
   complete(config);
+  review_transport(config);
   ReadModelOptions defaults;
   defaults.source = config.relay.source.name;
   defaults.stream = config.relay.stream.name;

@@ -1,6 +1,6 @@
-// The configuration file: one TOML file, beaten by POSTRIDER_<SECTION>_<KEY> in the environment.
-// PG* variables fill gaps by libpq itself, NATS_URL only where nats.url is not set. Every key, with
-// its default and reason, is in docs/operating.md.
+// The configuration: one TOML file, beaten by POSTRIDER_<SECTION>_<KEY> in the environment, beaten
+// by section.key=value on the command line. PG* variables fill gaps by libpq itself, NATS_URL only
+// where nats.url is not set. Every key, with its default and reason, is in docs/operating.md.
 //
 // Whatever is unknown, out of range or contradictory refuses to load, with file, line and the
 // nearest name: a misspelled key that is silently ignored is a setting that somebody believes in.
@@ -26,11 +26,17 @@ struct Config {
   std::optional<std::string> http_listen;      // [http] listen; nothing: off
   std::string log_level = "info";
   bool log_json = false;
+  bool source_insecure = false;  // plain connections off loopback are accepted, by name
+  bool nats_insecure = false;
+  bool target_insecure = false;
+  std::vector<std::string> warnings;  // what is accepted and should be seen: said by every command
 
   [[nodiscard]] MigrateOptions migrate_options() const;
 };
 
-// Throws Failure(kConfiguration). An empty path loads defaults and the environment alone.
-[[nodiscard]] Config load_config(const std::string& path);
+// Throws Failure(kConfiguration). An empty path loads no file. `settings` are those of --set, each
+// "section.key=value".
+[[nodiscard]] Config load_config(const std::string& path,
+                                 const std::vector<std::string>& settings = {});
 
 }  // namespace postrider

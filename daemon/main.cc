@@ -22,21 +22,32 @@ constexpr int kExitInternal = 70;
 
 struct CommandLine {
   std::string config_path;
+  std::vector<std::string> settings;      // of --set
   std::function<int(const Config&)> run;  // set by the chosen subcommand
   std::function<int()> run_without_config;
 
   [[nodiscard]] int execute() const {
     if (run_without_config) return run_without_config();
-    const Config config = load_config(config_path);
+    const Config config = load_config(config_path, settings);
     configure_logging(config.log_level, config.log_json);
+    for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
     return run(config);
   }
 };
 
+// What every command that reads the configuration takes.
+void add_config_options(CLI::App& command, CommandLine& line) {
+  command.add_option("-c,--config", line.config_path, "TOML file (or POSTRIDER_CONFIG)")
+      ->envname("POSTRIDER_CONFIG");
+  command
+      .add_option("--set", line.settings,
+                  "section.key=value: beats environment and file; may be given several times")
+      ->allow_extra_args(false);
+}
+
 CLI::App* add_command(CLI::App& app, CommandLine& line, const char* name, const char* what) {
   auto* command = app.add_subcommand(name, what);
-  command->add_option("-c,--config", line.config_path, "TOML file (or POSTRIDER_CONFIG)")
-      ->envname("POSTRIDER_CONFIG");
+  add_config_options(*command, line);
   return command;
 }
 
@@ -57,7 +68,7 @@ void add_migrate(CLI::App& app, CommandLine& line) {
   });
   const auto add = [&](const char* name, const char* what, std::function<int(const Config&)> run) {
     auto* sub = migrate->add_subcommand(name, what);
-    sub->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+    add_config_options(*sub, line);
     sub->add_flag("--target", *target, "The database of the read models instead of the source");
     sub->callback([&line, run = std::move(run)] { line.run = run; });
     return sub;
@@ -113,7 +124,7 @@ void add_apply(CLI::App& app, CommandLine& line) {
   auto name = std::make_shared<std::string>();
   const auto add = [&](const char* command, const char* what) {
     auto* sub = apply->add_subcommand(command, what);
-    sub->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+    add_config_options(*sub, line);
     sub->add_option("NAME", *name, "Read model")->required();
     return sub;
   };

@@ -95,6 +95,10 @@ std::string metrics_text(const std::string& source, const RelayStatus& status,
   families.gauge("postrider_epoch", "Number of the present epoch", status.epoch);
   families.gauge("postrider_unconfirmed_bytes", "WAL received and not confirmed to the slot",
                  bytes_between(status.received, status.confirmed));
+  if (status.wal_retained_bytes)
+    families.gauge("postrider_wal_retained_bytes",
+                   "WAL that the slot keeps on the source's disk, of the whole cluster",
+                   static_cast<double>(*status.wal_retained_bytes));
   const double age = status.last_commit_time_us == 0
                          ? 0
                          : static_cast<double>(now_us - status.last_commit_time_us) / 1e6;

@@ -6,13 +6,17 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
+#include <string>
 
 #include "relay/postgres/source.h"
+#include "relay/status.h"
 
 namespace postrider {
 namespace {
 
 constexpr milliseconds kStandbyPoll{500};
+constexpr milliseconds kReportInterval{3000};
 constexpr int kHeartbeatsPerTakeover = 4;
 
 }  // namespace
@@ -23,8 +27,13 @@ struct Ownership::Shared {
   std::atomic<bool> held{false};
 };
 
-Ownership::Ownership(const RelayOptions& options, const Wake& control)
-    : options_(options), control_(control), shared_(std::make_unique<Shared>()) {}
+Ownership::Ownership(const RelayOptions& options, const Wake& control, SqlWatch& watch,
+                     StatusBoard& board)
+    : options_(options),
+      control_(control),
+      watch_(watch),
+      board_(board),
+      shared_(std::make_unique<Shared>()) {}
 
 Ownership::~Ownership() {
   shared_->stop.signal();
@@ -36,22 +45,33 @@ bool Ownership::held() const {
 }
 
 bool Ownership::acquire(const std::function<bool()>& stop,
-                        const std::function<void()>& on_standby) {
-  auto source =
-      std::make_unique<Source>(options_.source.conninfo, "postrider lock " + options_.source.name);
+                        const std::function<void(const std::string& blocked)>& on_standby) {
+  auto source = std::make_unique<Source>(options_.source.conninfo,
+                                         "postrider lock " + options_.source.name, &watch_);
   // Before anything is done to the slot: ending a dead owner ends the slot's walsender, too.
   if (const auto row = source->read_checkpoint(options_.source.name))
     require_binding(*row, options_.source.slot, options_.source.publication);
-  bool announced = false;
+  std::optional<std::string> announced;
   while (!source->try_lock(options_.source.name)) {
-    if (!announced) {
-      const auto holder = source->lock_holder(options_.source.name);
-      spdlog::info("standing by: source {} is owned by backend {} from {}", options_.source.name,
-                   holder ? holder->pid : 0, holder ? holder->client : "?");
-      on_standby();
-      announced = true;
+    const auto holder = source->lock_holder(options_.source.name);
+    // The lock's number is no secret. Somebody else's backend neither carries the source nor can be
+    // ended by us: waiting behind it is not standing by.
+    const std::string blocked = holder && !holder->ours
+                                    ? "the lock of source " + options_.source.name +
+                                          " is held by backend " + std::to_string(holder->pid) +
+                                          " of role " + holder->role + ", which is not the relay's"
+                                    : "";
+    if (announced != blocked) {
+      if (!blocked.empty())
+        spdlog::error("{}; remedy: as an administrator SELECT pg_terminate_backend({})", blocked,
+                      holder->pid);
+      else
+        spdlog::info("standing by: source {} is owned by backend {} from {}", options_.source.name,
+                     holder ? holder->pid : 0, holder ? holder->client : "?");
+      on_standby(blocked);
+      announced = blocked;
     }
-    end_dead_holder(*source);
+    if (holder && blocked.empty()) end_dead_holder(*source, *holder);
     // The control wake says that something changed: most of all, that somebody asked to stop.
     if (control_.wait_for(kStandbyPoll)) control_.clear();
     if (stop()) return false;
@@ -63,22 +83,29 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   return true;
 }
 
-void Ownership::end_dead_holder(Source& source) const {
-  const auto holder = source.lock_holder(options_.source.name);
+void Ownership::end_dead_holder(Source& source, const LockHolder& holder) const {
   // An active backend is working for its relay right now; a paused relay's is idle.
-  if (!holder || holder->state.empty() || holder->state == "active" ||
-      holder->idle_for < options_.takeover_after)
+  if (holder.state.empty() || holder.state == "active" || holder.idle_for < options_.takeover_after)
     return;
   spdlog::warn("taking over source {}: its owner's backend {} has shown no life for {} ms",
-               options_.source.name, holder->pid, holder->idle_for.count());
+               options_.source.name, holder.pid, holder.idle_for.count());
   if (const auto slot = source.slot(options_.source.slot); slot.active_pid)
     source.terminate(*slot.active_pid);
-  source.terminate(holder->pid);
+  source.terminate(holder.pid);
+}
+
+void Ownership::report_retained_wal() {
+  const auto slot = shared_->source->slot(options_.source.slot);
+  board_.update([&](RelayStatus& status) {
+    status.wal_retained_bytes.reset();
+    if (slot.facts.exists) status.wal_retained_bytes = slot.retained_bytes;
+  });
 }
 
 void Ownership::keep_alive() {
   const auto interval = options_.takeover_after / kHeartbeatsPerTakeover;
   auto next_maintenance = std::chrono::steady_clock::now();
+  auto next_report = next_maintenance;
   try {
     while (true) {
       // A server that shuts down ends this backend first: its socket becomes readable at once.
@@ -87,6 +114,10 @@ void Ownership::keep_alive() {
       ::poll(entries.data(), entries.size(), static_cast<int>(interval.count()));
       if (entries[0].revents != 0) return;
       shared_->source->heartbeat();
+      if (std::chrono::steady_clock::now() >= next_report) {
+        report_retained_wal();
+        next_report = std::chrono::steady_clock::now() + kReportInterval;
+      }
       if (std::chrono::steady_clock::now() < next_maintenance) continue;
       next_maintenance = std::chrono::steady_clock::now() + options_.maintain_interval;
       try {
@@ -99,6 +130,7 @@ void Ownership::keep_alive() {
   } catch (const Failure& failure) {
     spdlog::warn("lost the ownership of source {}: {}", options_.source.name, failure.what());
   }
+  board_.update([](RelayStatus& status) { status.wal_retained_bytes.reset(); });
   shared_->held = false;
   control_.signal();
 }

@@ -19,30 +19,38 @@
 
 namespace postrider {
 
+struct LockHolder;
 class Source;
+class SqlWatch;
+class StatusBoard;
 
 class Ownership {
  public:
-  // `control` is signalled when the ownership is lost; it must outlive this.
-  Ownership(const RelayOptions& options, const Wake& control);
+  // `control` is signalled when the ownership is lost; both it and `watch` must outlive this.
+  // While the source is ours, what its slot retains is put on `board` every few seconds.
+  Ownership(const RelayOptions& options, const Wake& control, SqlWatch& watch, StatusBoard& board);
   ~Ownership();
   Ownership(const Ownership&) = delete;
   Ownership& operator=(const Ownership&) = delete;
 
   // Waits until this process owns the source. False when `stop` became true first. `on_standby` is
-  // called once if another relay holds it. Throws Failure when PostgreSQL cannot be reached.
+  // called if another relay holds it, once and again when what it is told changes: why this process
+  // can never take over, or nothing. Throws Failure when PostgreSQL cannot be reached.
   [[nodiscard]] bool acquire(const std::function<bool()>& stop,
-                             const std::function<void()>& on_standby);
+                             const std::function<void(const std::string& blocked)>& on_standby);
 
   // False once the lock connection has broken: the session must end.
   [[nodiscard]] bool held() const;
 
  private:
-  void end_dead_holder(Source& source) const;
+  void end_dead_holder(Source& source, const LockHolder& holder) const;
   void keep_alive();
+  void report_retained_wal();
 
   const RelayOptions& options_;
   const Wake& control_;
+  SqlWatch& watch_;
+  StatusBoard& board_;
   struct Shared;
   std::unique_ptr<Shared> shared_;
   std::thread heartbeat_;

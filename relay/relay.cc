@@ -38,11 +38,13 @@ const char* to_string(RelayState state) {
   return "?";
 }
 
-Relay::Relay(RelayOptions options) : options_(std::move(options)) {}
+Relay::Relay(RelayOptions options, std::function<void()> preflight)
+    : options_(std::move(options)), preflight_(std::move(preflight)) {}
 Relay::~Relay() = default;
 
 void Relay::request_stop() noexcept {
   stop_ = true;
+  sql_watch_.stop();
   wake_.signal();
 }
 
@@ -64,14 +66,13 @@ bool Relay::run_session() {
   if (!ownership_ || !ownership_->held()) {
     held_ = {};
     ownership_.reset();
-    auto ownership = std::make_unique<Ownership>(options_, wake_);
+    auto ownership = std::make_unique<Ownership>(options_, wake_, sql_watch_, board_);
     const bool acquired = ownership->acquire(
-        [this] { return stop_.load(); },
-        [this] {
-          board_.update([](RelayStatus& status) { status.state = RelayState::kStandby; });
-        });
+        [this] { return stop_.load(); }, [this](const std::string& blocked) { stand_by(blocked); });
     if (!acquired) return true;
+    board_.update([](RelayStatus& status) { status.blocked.clear(); });
     ownership_ = std::move(ownership);
+    preflight_due_ = true;  // the server may be another, or have other settings
     spdlog::info("owner of source {}", options_.source.name);
   }
   // The broker first: until it answers, a held replication connection stays as it is.
@@ -80,8 +81,10 @@ bool Relay::run_session() {
   // Proves that JetStream answers, not only NATS. The answer itself is read again when the slot is
   // ours.
   (void)client->stream_info(options_.stream.name);
+  if (preflight_due_ && preflight_) preflight_();
+  preflight_due_ = false;
   held_ = {};
-  OpenSession open = open_session(options_, std::move(client));
+  OpenSession open = open_session(options_, std::move(client), sql_watch_);
   spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
                open.checkpoint.session, open.start.mark.ordinal,
                open.start.mark.is_none() ? "none" : open.start.mark.position.to_string(),
@@ -92,7 +95,8 @@ bool Relay::run_session() {
   const auto number = open.checkpoint.session;
   const auto last_seq = open.stream.last_seq;
   Session session(options_, std::move(open),
-                  {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); }},
+                  {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
+                   pending_since_},
                   board_);
   try {
     session.run();
@@ -103,10 +107,24 @@ bool Relay::run_session() {
       Source(options_.source.conninfo, "postrider " + options_.source.name)
           .note_foreign(options_.source.name, number, last_seq);
     published_ordinal_ = session.published_ordinal();
+    pending_since_ = session.pending_since();
     if (session.made_progress()) failures_in_a_row_ = 0;
     held_ = {session.release_wal(), session.received(), session.confirmed()};
     throw;
   }
+}
+
+// Whatever went wrong while the source was ours is the new owner's to show.
+void Relay::stand_by(const std::string& blocked) {
+  pending_since_.reset();
+  board_.update([&](RelayStatus& status) {
+    status.state = RelayState::kStandby;
+    status.blocked = blocked;
+    status.error.clear();
+    status.error_kind.clear();
+    status.stalled = false;
+    status.stall.clear();
+  });
 }
 
 void Relay::note_republication(std::uint64_t published_before, std::uint64_t mark_ordinal) {
@@ -127,6 +145,9 @@ void Relay::note_failure(const Error& error) {
     spdlog::critical("halted, exit code {}: {}", kind.exit_code, error.to_string());
   else if (!repeated)
     spdlog::warn("session ended: {}", error.to_string());
+  // Only of a broker that is there and does not take what it is sent.
+  if (error.kind != ErrorKind::kPublishInDoubt && error.kind != ErrorKind::kBrokerRefuses)
+    pending_since_.reset();
   last_error_ = error;
   board_.update([&](RelayStatus& status) {
     status.state = halt ? RelayState::kHalted : RelayState::kWaiting;

@@ -2,8 +2,12 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
+#include "base/postgres/sql_watch.h"
 #include "base/wake.h"
 #include "relay/options.h"
 #include "relay/ownership.h"
@@ -16,7 +20,9 @@ class Session;
 
 class Relay {
  public:
-  explicit Relay(RelayOptions options);
+  // `preflight` runs each time the source has become ours, when both servers answer and before
+  // anything is written. It throws Failure: what it finds, or that a server is away after all.
+  explicit Relay(RelayOptions options, std::function<void()> preflight = {});
   ~Relay();
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
@@ -35,6 +41,7 @@ class Relay {
  private:
   // True when the relay is done; false when another session should follow.
   bool run_session();
+  void stand_by(const std::string& blocked);
   void note_failure(const Error& error);
   // Waits before the next session, keeping a held replication connection alive.
   void back_off();
@@ -42,10 +49,13 @@ class Relay {
   void note_republication(std::uint64_t published_before, std::uint64_t mark_ordinal);
 
   const RelayOptions options_;
+  const std::function<void()> preflight_;
+  bool preflight_due_ = true;
   StatusBoard board_;
   bool caught_up_ = false;  // at the end of the last session
   Wake wake_;
   std::atomic<bool> stop_{false};
+  SqlWatch sql_watch_;
   std::unique_ptr<Ownership> ownership_;
 
   // Of the last session, while the broker is away: the slot stays ours and PostgreSQL hears from
@@ -57,6 +67,8 @@ class Relay {
   };
   HeldWal held_;
   std::uint64_t published_ordinal_ = 0;  // newest that the broker ever acknowledged to this process
+  // Since when an acknowledgement has been waited for, session after session.
+  std::optional<std::chrono::steady_clock::time_point> pending_since_;
   int failures_in_a_row_ = 0;
   Error last_error_{ErrorKind::kInternal, "", ""};
 };

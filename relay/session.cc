@@ -65,6 +65,8 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       caught_up_target_(open.flushed),
       published_(open.start.mark),
       last_answer_(now_),
+      pending_since_(control_.pending_since),
+      recovering_(pending_since_.has_value()),
       last_frame_(now_),
       last_status_(now_),
       last_confirmation_(now_),
@@ -125,6 +127,9 @@ void Session::wait() {
   ::poll(entries.data(), entries.size(), static_cast<int>(longest.count()));
   if (entries[0].revents != 0) control_.wake.clear();
   if ((entries[3].revents & POLLOUT) != 0) wal_->flush();
+  // A dead connection is reported even when nothing was asked for: left alone, it would make this
+  // loop spin until the window has room.
+  if (entries[3].events == 0 && entries[3].revents != 0) wal_->consume_input();
   socket_readable_ = (entries[3].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
 }
 
@@ -146,6 +151,7 @@ void Session::take_answers() {
     published_ = sent->mark;
     pipelined_ = true;
     last_answer_ = now_;
+    note_progress();
     ++events_;
     bytes_ += sent->bytes;
     if (sent->commit_end) {
@@ -220,6 +226,7 @@ bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end)
   if (event.position.index > 0) POSTRIDER_FAILPOINT("publish.mid_transaction");
   POSTRIDER_FAILPOINT("publish.before_send");
   if (window_.empty()) last_answer_ = now_;
+  if (!pending_since_) pending_since_ = now_;
   const std::uint64_t expected_last = window_.expected_last();
   const Mark mark{0, *ordinal, event.position, event.fingerprint, event.epoch->number};
   announcer_.on_assigned(mark);
@@ -242,10 +249,18 @@ void Session::handle(const TransactionEnd& end, bool event_sent) {
   note_quiescence();
 }
 
+void Session::note_progress() {
+  pending_since_.reset();
+  if (!window_.empty()) pending_since_ = now_;
+  recovering_ = false;
+}
+
 // With nothing in flight and no transaction open, all that was received is published.
 void Session::note_quiescence() {
-  if (window_.empty() && !assembler_.in_transaction() && resume_.done())
-    durability_.on_caught_up(received_);
+  if (!window_.empty() || assembler_.in_transaction() || !resume_.done()) return;
+  durability_.on_caught_up(received_);
+  if (recovering_ && received_ >= caught_up_target_)
+    note_progress();  // nothing is left to wait for
 }
 
 void Session::keep_time() {
@@ -319,7 +334,7 @@ void Session::confirm_if_due() {
 
 void Session::check_stall() {
   std::string stall;
-  if (!window_.empty() && now_ - last_answer_ > options_.stall_after)
+  if (pending_since_ && now_ - *pending_since_ > options_.stall_after)
     stall = "the broker does not acknowledge";
   else if (may_read() && now_ - last_frame_ > options_.stall_after)
     stall = "the walsender does not answer";
@@ -332,9 +347,16 @@ void Session::check_stall() {
 
 void Session::report() {
   board_.update([&](RelayStatus& status) {
-    status.state = phase_ == Phase::kRunning ? RelayState::kRunning : RelayState::kDraining;
-    status.error.clear();
-    status.error_kind.clear();
+    // A broker that answers and does not acknowledge lets sessions start, one after another: red
+    // stays red, with its reason, until something moves.
+    if (phase_ == Phase::kDraining)
+      status.state = RelayState::kDraining;
+    else if (!recovering_)
+      status.state = RelayState::kRunning;
+    if (!recovering_) {
+      status.error.clear();
+      status.error_kind.clear();
+    }
     status.received = received_;
     status.published = published_;
     status.confirmed = durability_.confirmed();

@@ -31,6 +31,9 @@ class Session {
     const Wake& wake;
     std::function<bool()> stop_requested;
     std::function<bool()> still_owner;
+    // Since when an earlier session has waited for an acknowledgement that never came, if any did:
+    // then only an acknowledgement, or nothing left to publish, shows that the broker works again.
+    std::optional<SteadyTime> pending_since;
   };
 
   Session(const RelayOptions& options, OpenSession open, Control control, StatusBoard& board);
@@ -49,6 +52,8 @@ class Session {
   [[nodiscard]] Lsn confirmed() const { return durability_.confirmed(); }
   // The newest ordinal that the broker acknowledged or was found to hold.
   [[nodiscard]] std::uint64_t published_ordinal() const { return published_.ordinal; }
+  // Since when an acknowledgement has been waited for, also by sessions before this one.
+  [[nodiscard]] std::optional<SteadyTime> pending_since() const { return pending_since_; }
   // True once the broker has acknowledged something in this session.
   [[nodiscard]] bool made_progress() const { return pipelined_; }
 
@@ -65,6 +70,7 @@ class Session {
   // Publishes an event unless the stream holds it. True when it was sent.
   bool handle(const AssembledEvent& event, std::optional<Lsn> commit_end);
   void note_quiescence();
+  void note_progress();
   void keep_time();
   void send_status(bool request_reply);
   void send_status_if_due();
@@ -105,6 +111,8 @@ class Session {
   Lsn caught_up_target_;
   Mark published_;
   SteadyTime last_answer_;
+  std::optional<SteadyTime> pending_since_;
+  bool recovering_;  // pending_since_ is an earlier session's, and nothing has moved since
   SteadyTime last_frame_;
   SteadyTime last_status_;
   bool status_owed_ = true;

@@ -136,11 +136,16 @@ std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options) {
                                            kConnectTimeout);
 }
 
-OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client) {
-  OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name),
+OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client,
+                         SqlWatch& watch) {
+  OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
                       std::move(client));
   Source& source = session.source;
   source.require_schema(latest_service_schema_version());
+
+  if (const int ended = source.end_stuck_commits(); ended > 0)
+    spdlog::warn("ended {} commit(s) of earlier sessions that waited for synchronous replication",
+                 ended);
 
   POSTRIDER_FAILPOINT("session.before_open");
   session.checkpoint = source.open_session(options.source.name);

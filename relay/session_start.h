@@ -35,9 +35,9 @@ struct OpenSession {
 // vain.
 [[nodiscard]] std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options);
 
-// Opens a session with a broker that answers. Throws Failure.
+// Opens a session with a broker that answers. Throws Failure. `watch` outlives the session.
 [[nodiscard]] OpenSession open_session(const RelayOptions& options,
-                                       std::unique_ptr<JetStreamClient> client);
+                                       std::unique_ptr<JetStreamClient> client, SqlWatch& watch);
 
 // The subjects of a source's stream.
 [[nodiscard]] std::string stream_subjects(const RelayOptions& options);

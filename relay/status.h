@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "postrider/lsn.h"
@@ -36,6 +37,10 @@ struct RelayStatus {
   Lsn received;    // end of what the server has sent
   Mark published;  // newest message acknowledged by the broker
   Lsn confirmed;   // what PostgreSQL was told to forget
+  // What the slot keeps, read every few seconds by whoever owns the source, also while the broker
+  // is away. Nothing while standing by.
+  std::optional<std::int64_t> wal_retained_bytes;
+  std::string blocked;  // why a standby can never become the owner; empty: it can
   std::size_t in_flight = 0;
   std::size_t in_flight_bytes = 0;
 
@@ -51,8 +56,9 @@ struct RelayStatus {
 
   // True when an orchestrator should count on this process: it carries events, or stands by to.
   [[nodiscard]] bool ready() const {
-    return !stalled && (state == RelayState::kRunning || state == RelayState::kStandby ||
-                        state == RelayState::kDraining);
+    return !stalled && blocked.empty() &&
+           (state == RelayState::kRunning || state == RelayState::kStandby ||
+            state == RelayState::kDraining);
   }
 };
 

@@ -145,6 +145,12 @@ std::size_t NatsConnection::max_payload() const {
   return static_cast<std::size_t>(natsConnection_GetMaxPayload(handle()));
 }
 
+std::string NatsConnection::server_url() const {
+  char url[512] = "";
+  natsConnection_GetConnectedUrl(handle(), url, sizeof url);
+  return url;
+}
+
 std::string NatsConnection::server_id() const {
   char id[128] = "";
   natsConnection_GetConnectedServerId(handle(), id, sizeof id);

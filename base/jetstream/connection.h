@@ -52,6 +52,8 @@ class NatsConnection {
 
   [[nodiscard]] std::size_t max_payload() const;
   [[nodiscard]] std::string server_id() const;
+  // Of the server that we are connected to; it may be another than the configured one in a cluster.
+  [[nodiscard]] std::string server_url() const;
 
  protected:
   [[nodiscard]] natsConnection* handle() const;

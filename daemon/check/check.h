@@ -22,6 +22,7 @@ struct CheckLine {
   // True where the start of a session looks at the same thing and halts with an exit code of its
   // own.
   bool session_decides = false;
+  bool unreachable = false;  // a server did not answer: looking again later may tell
 };
 
 // Never throws for what it finds: an unreachable server is a line (kUnknown for what hides behind

@@ -2,24 +2,45 @@
 
 #include <poll.h>
 
+#include <optional>
 #include <string>
 
 #include "base/coverage_notice.h"
+#include "base/jetstream/server_version.h"
 #include "relay/session_start.h"
 
 namespace postrider {
 namespace {
 
-void check_stream(const RelayOptions& options, JetStreamClient& client,
-                  std::vector<CheckLine>& lines) {
-  const auto stream = client.stream_info(options.stream.name);
+constexpr milliseconds kTimeout{2000};
+const ServerVersion kOldestServer{2, 9, 0, ""};
+const ServerVersion kNewestServer{999, 0, 0, ""};
+
+std::optional<ServerVersion> check_version(const JetStreamClient& client,
+                                           std::vector<CheckLine>& lines) {
+  const auto version = read_server_version(client.server_url(), kTimeout);
+  const std::string subject = "nats-server version";
+  if (!version)
+    lines.push_back({CheckLevel::kWarn, subject,
+                     "cannot be read: the server does not greet before the TLS handshake",
+                     "see for yourself that it is 2.9 or newer"});
+  else if (!version->between(kOldestServer, kNewestServer))
+    lines.push_back({CheckLevel::kFail, subject, version->text, "2.9 or newer is needed"});
+  else
+    lines.push_back({CheckLevel::kOk, subject, version->text, ""});
+  return version;
+}
+
+std::optional<wire::StreamInfo> check_stream(const RelayOptions& options, JetStreamClient& client,
+                                             std::vector<CheckLine>& lines) {
+  auto stream = client.stream_info(options.stream.name);
   const std::string subject = "stream " + options.stream.name;
   if (!stream) {
     lines.push_back(
         {options.stream.create ? CheckLevel::kOk : CheckLevel::kFail, subject,
          options.stream.create ? "does not exist; the relay will create it" : "does not exist",
          options.stream.create ? "" : "create it, or set stream.create = true", true});
-    return;
+    return stream;
   }
   const auto problems = wire::review_settings(*stream, stream_subjects(options));
   for (const auto& problem : problems)
@@ -31,6 +52,36 @@ void check_stream(const RelayOptions& options, JetStreamClient& client,
                          std::to_string(stream->last_seq) + ", replicas " +
                          std::to_string(stream->replicas),
                      ""});
+  return stream;
+}
+
+// Whether a JetStream request is answered at all, whatever the answer says. On a connection of its
+// own: a refusal breaks it for everything after.
+void check_request(const RelayOptions& options, const std::string& subject, const std::string& body,
+                   CheckLevel refused, std::vector<CheckLine>& lines) {
+  try {
+    (void)connect_broker(options)->request(subject, body);
+    lines.push_back({CheckLevel::kOk, "NATS permissions", "may ask " + subject, ""});
+  } catch (const Failure& failure) {
+    const auto& error = failure.error();
+    const bool silent = info(error.kind).disposition == Disposition::kRetry;
+    lines.push_back({silent ? CheckLevel::kUnknown : refused, "NATS permissions", error.context,
+                     silent ? "JetStream gives no answer: a cluster may lack a leader"
+                            : "allow the relay's user to publish on " + subject +
+                                  " (docs/operating.md, \"NATS permissions\")",
+                     true, silent});
+  }
+}
+
+void check_requests(const RelayOptions& options, bool stream_exists,
+                    std::vector<CheckLine>& lines) {
+  check_request(options, "$JS.API.STREAM.MSG.GET." + options.stream.name, R"({"seq":1})",
+                CheckLevel::kFail, lines);
+  if (!options.stream.create) return;
+  // Names another stream in its body than in its subject, and so is refused in any case.
+  check_request(options, "$JS.API.STREAM.CREATE." + options.stream.name,
+                R"({"name":"postrider-no-such-stream"})",
+                stream_exists ? CheckLevel::kWarn : CheckLevel::kFail, lines);
 }
 
 // Whether we may publish on the source's subjects. The message names a stream that cannot be the
@@ -38,13 +89,12 @@ void check_stream(const RelayOptions& options, JetStreamClient& client,
 // instead of answering.
 bool check_publish(const RelayOptions& options, JetStreamClient& client,
                    std::vector<CheckLine>& lines) {
-  constexpr int kTimeoutMs = 2000;
   const std::string subject = options.source.name + ".postrider.check";
   Message probe;
   probe.subject = subject;
   client.publish(probe, options.stream.name + "-no-such-stream", 0);
   pollfd entry{client.answers_fd(), POLLIN, 0};
-  ::poll(&entry, 1, kTimeoutMs);
+  const bool answered = ::poll(&entry, 1, static_cast<int>(kTimeout.count())) > 0;
   std::vector<wire::PubAck> answers;
   try {
     client.take_answers(answers);
@@ -55,8 +105,14 @@ bool check_publish(const RelayOptions& options, JetStreamClient& client,
                      true});
     return false;
   }
-  lines.push_back({CheckLevel::kOk, "NATS permissions", "may publish on " + subject, ""});
-  return true;
+  if (answered)
+    lines.push_back({CheckLevel::kOk, "NATS permissions", "may publish on " + subject, ""});
+  else
+    lines.push_back({CheckLevel::kUnknown, "NATS permissions",
+                     "no answer to a publish on " + subject + " within " +
+                         std::to_string(kTimeout.count()) + " ms",
+                     "the stream may lack a leader, or be overloaded: try again", true, true});
+  return answered;
 }
 
 // Nobody answers a notice, so the right to publish one shows by the server's silence: it has
@@ -127,15 +183,20 @@ void check_durability(const RelayOptions& options, std::vector<CheckLine>& lines
                    ""});
 }
 
-// nats.c cannot tell the server's version, so the advice names the versions that it is for.
-void check_false_duplicates(const RelayOptions& options, std::vector<CheckLine>& lines) {
+void check_false_duplicates(const RelayOptions& options,
+                            const std::optional<ServerVersion>& version,
+                            const std::optional<wire::StreamInfo>& stream,
+                            std::vector<CheckLine>& lines) {
   constexpr int kCluster = 3;
-  if (!options.message_id || options.stream.replicas < kCluster) return;
-  lines.push_back(
-      {CheckLevel::kOk, "relay.message_id",
-       "on; with nats-server 2.10.14 to 2.10.29 switch it off: their leader changes answer "
-       "false duplicates (a stall, no loss)",
-       ""});
+  const int replicas = stream ? stream->replicas : options.stream.replicas;
+  const ServerVersion first{2, 10, 14, ""};
+  const ServerVersion last{2, 10, 29, ""};
+  if (!options.message_id || replicas < kCluster || !version || !version->between(first, last))
+    return;
+  lines.push_back({CheckLevel::kWarn, "relay.message_id",
+                   "on, and a leader change of nats-server " + version->text +
+                       " answers false duplicates: a stall, no loss",
+                   "set relay.message_id = false, or run 2.10.30 or newer"});
 }
 
 }  // namespace
@@ -145,11 +206,13 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
   try {
     const auto client = connect_broker(options);
     lines.push_back({CheckLevel::kOk, "NATS", "connected to server " + client->server_id(), ""});
-    check_stream(options, *client, lines);
+    const auto version = check_version(*client, lines);
+    const auto stream = check_stream(options, *client, lines);
     const bool may_publish = check_publish(options, *client, lines);
     check_payload(limits, *client, lines);
     check_message_size(options, limits, *client, lines);
-    check_false_duplicates(options, lines);
+    check_false_duplicates(options, version, stream, lines);
+    check_requests(options, stream.has_value(), lines);
     // Last: a refusal breaks the connection for everything after it.
     if (may_publish && options.announce) check_announce(options, *client, lines);
   } catch (const Failure& failure) {
@@ -157,7 +220,7 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
                      failure.error().remedy.empty()
                          ? "start nats-server with JetStream, or correct nats.url"
                          : failure.error().remedy,
-                     true});
+                     true, info(failure.error().kind).disposition == Disposition::kRetry});
   }
   check_durability(options, lines);
 }

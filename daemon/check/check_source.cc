@@ -209,7 +209,10 @@ OutboxLimits check_source(const RelayOptions& options, std::vector<CheckLine>& l
     lines.push_back({CheckLevel::kUnknown, "PostgreSQL", failure.error().context,
                      failure.error().remedy.empty() ? "start it, or correct source.conninfo"
                                                     : failure.error().remedy,
-                     true});
+                     true, info(failure.error().kind).disposition == Disposition::kRetry});
+  } catch (const pqxx::broken_connection& failure) {
+    lines.push_back({CheckLevel::kUnknown, "PostgreSQL", failure.what(),
+                     "start it, or correct source.conninfo", true, true});
   } catch (const pqxx::failure& failure) {
     lines.push_back({CheckLevel::kUnknown, "PostgreSQL", failure.what(),
                      "see the message; the relay's role needs what docs/operating.md lists", true});

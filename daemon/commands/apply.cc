@@ -127,6 +127,7 @@ int run_apply(const Config& config, const ApplyOptions& options) {
     throw Failure(ErrorKind::kConfiguration, "the configuration has no [[readmodel]]",
                   "add one, and a [[projection]] for it: docs/readmodels.md");
   StopSignals signals;
+  StopSignals::ignore_hangup();
   Appliers appliers;
   for (const auto& readmodel : config.readmodels)
     if (options.only.empty() ||

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "daemon/check/check.h"
@@ -15,18 +16,47 @@ namespace postrider {
 namespace {
 
 // Refuses what no session would notice. What a session decides itself halts there, with its own
-// exit code, and what cannot be reached now is waited for.
-void preflight(const Config& config) {
-  std::string context;
-  std::string remedy;
-  for (const auto& line : check_all(config.relay)) {
-    if (line.level == CheckLevel::kWarn) spdlog::warn("check: {}: {}", line.subject, line.found);
-    if (line.level != CheckLevel::kFail || line.session_decides) continue;
-    context += (context.empty() ? "" : "; ") + line.subject + ": " + line.found;
-    remedy += (remedy.empty() ? "" : "; ") + line.remedy;
+// exit code.
+class Preflight {
+ public:
+  explicit Preflight(const RelayOptions& options) : options_(options) {}
+
+  // Throws kPreflight; or, for a server that does not answer, a transient error.
+  void run() {
+    std::string context;
+    std::string remedy;
+    std::optional<Failure> away;
+    for (const auto& line : check_all(options_)) {
+      const auto text = line.subject + ": " + line.found;
+      if (line.unreachable)
+        away.emplace(line.subject == "PostgreSQL" ? ErrorKind::kPostgresUnavailable
+                                                  : ErrorKind::kBrokerUnavailable,
+                     "the preflight cannot be completed: " + text);
+      if (line.level == CheckLevel::kWarn && said_.insert(text).second)
+        spdlog::warn("check: {}", text);
+      if (line.level != CheckLevel::kFail || line.session_decides) continue;
+      context += (context.empty() ? "" : "; ") + text;
+      remedy += (remedy.empty() ? "" : "; ") + line.remedy;
+    }
+    if (!context.empty()) throw Failure(ErrorKind::kPreflight, context, remedy);
+    if (away) throw Failure(*away);
   }
-  if (!context.empty()) throw Failure(ErrorKind::kPreflight, context, remedy);
-}
+
+  // At start, also for a relay that will stand by and open no session for long. A server that is
+  // away is waited for: run() follows before the first session.
+  void run_early() {
+    try {
+      run();
+    } catch (const Failure& failure) {
+      if (info(failure.error().kind).disposition == Disposition::kHalt) throw;
+      spdlog::warn("{}; it runs again before the first session", failure.error().context);
+    }
+  }
+
+ private:
+  const RelayOptions& options_;
+  std::set<std::string> said_;  // warnings are worth one line a process
+};
 
 std::int64_t wall_clock_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -40,6 +70,7 @@ HealthProbe probe_of(const Relay& relay, const std::string& source) {
                 const auto status = relay.status();
                 std::string text = to_string(status.state);
                 if (status.stalled) text += ": stalled: " + status.stall;
+                if (!status.blocked.empty()) text += ": " + status.blocked;
                 if (!status.error_kind.empty()) text += ": " + status.error_kind;
                 return HealthProbe::Readiness{status.ready(), text + "\n"};
               },
@@ -51,10 +82,12 @@ HealthProbe probe_of(const Relay& relay, const std::string& source) {
 
 int run_relay(const Config& config, bool until_caught_up) {
   StopSignals signals;
-  preflight(config);
+  StopSignals::ignore_hangup();
   RelayOptions options = config.relay;
   options.until_caught_up = until_caught_up;
-  Relay relay(options);
+  Preflight preflight(options);
+  preflight.run_early();
+  Relay relay(options, [&preflight] { preflight.run(); });
   signals.watch([&relay] {
     spdlog::info("asked to stop; draining");
     relay.request_stop();

@@ -15,6 +15,9 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
+  // SIGHUP does nothing from now on: people send it to make a daemon read its configuration again,
+  // and nobody means to end one.
+  static void ignore_hangup() { std::signal(SIGHUP, SIG_IGN); }
   // Calls `on_stop` at each signal from now on.
   void watch(std::function<void()> on_stop);
 

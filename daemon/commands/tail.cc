@@ -1,6 +1,7 @@
 #include "daemon/tail/stream_reader.h"
 
 #include <atomic>
+#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@ namespace postrider {
 namespace {
 
 constexpr milliseconds kPoll{200};
+constexpr milliseconds kLook{1000};
 
 std::string printable(const std::string& data) {
   std::string text;
@@ -79,7 +81,13 @@ int run_tail(const Config& config, const TailOptions& options) {
                     "timeline/LSN/index in fixed width hexadecimal");
     tail.from_position(*position);
   }
+  auto next_look = std::chrono::steady_clock::now() + kLook;
   while (!stop) {
+    if (std::chrono::steady_clock::now() >= next_look) {
+      if (!options.until_end && tail.restart_if_made_anew())
+        std::cerr << "the stream was made anew: from its start" << std::endl;
+      next_look = std::chrono::steady_clock::now() + kLook;
+    }
     if (options.until_end && tail.next_seq() > tail.end_at_start()) break;
     const auto message = tail.next();
     if (message && !(options.until_end && message->seq > tail.end_at_start())) {

@@ -28,14 +28,19 @@ std::string of_bytes(std::uint64_t bytes) {
   return text;
 }
 
+std::string of_unpublished(const StatusReport& report) {
+  if (!report.unpublished) return "? events of the table store not in the stream";
+  char seconds[32];
+  std::snprintf(seconds, sizeof seconds, "%.1f", report.lag_seconds.value_or(0));
+  return std::string(report.unpublished->at_least ? "at least " : "") +
+         std::to_string(report.unpublished->rows) +
+         " events of the table store not in the stream, the oldest for " + seconds + " s";
+}
+
 std::string of_lag(const StatusReport& report) {
   std::ostringstream out;
   out << (report.lag_bytes ? of_bytes(*report.lag_bytes) : "?") << " of WAL";
-  if (report.lag_seconds) {
-    char seconds[32];
-    std::snprintf(seconds, sizeof seconds, "%.1f", *report.lag_seconds);
-    out << ", " << seconds << " s";
-  }
+  out << "; " << of_unpublished(report);
   if (report.events_not_durable)
     out << "; " << *report.events_not_durable << " events published, not yet durable";
   return out.str();
@@ -143,6 +148,8 @@ std::string to_json(const StatusReport& report) {
                {"lag",
                 {{"bytes", optional(report.lag_bytes)},
                  {"seconds", optional(report.lag_seconds)},
+                 {"table_events_not_published",
+                  report.unpublished ? Json(report.unpublished->rows) : Json(nullptr)},
                  {"events_not_durable", optional(report.events_not_durable)}}},
                {"slot", nullptr},
                {"stream", nullptr},

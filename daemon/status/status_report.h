@@ -10,6 +10,7 @@
 
 #include "base/jetstream/stream_info.h"
 #include "daemon/status/readmodel_report.h"
+#include "daemon/status/unpublished.h"
 #include "postrider/lsn.h"
 #include "postrider/position.h"
 #include "relay/options.h"
@@ -34,9 +35,11 @@ struct StatusReport {
   std::optional<PositionHeader> published;  // of the stream's newest message
 
   // Lag. Bytes: WAL beyond what the relay is known to have received (where the role may not see
-  // that: beyond the newest published event or confirmation); seconds: age of the newest published
-  // event while there is such WAL, else 0; events: in the stream but not known to be durable.
+  // that: beyond the newest published event or confirmation). Unpublished: rows of the table store
+  // that are not in the stream; seconds: age of the oldest of them, else 0. Nothing where it cannot
+  // be told. Events: in the stream but not known to be durable.
   std::optional<std::uint64_t> lag_bytes;
+  std::optional<Unpublished> unpublished;
   std::optional<double> lag_seconds;
   std::optional<std::uint64_t> events_not_durable;
 

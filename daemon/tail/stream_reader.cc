@@ -10,6 +10,7 @@ wire::StreamInfo StreamReader::require_stream() {
     throw Failure(ErrorKind::kStreamSettings, "stream \"" + stream_ + "\" does not exist",
                   "start the relay: it creates the stream");
   end_ = stream->last_seq;
+  incarnation_ = stream->created;
   return *stream;
 }
 
@@ -42,10 +43,22 @@ void StreamReader::from_position(const Position& position) {
   next_ = low;
 }
 
+bool StreamReader::restart_if_made_anew() {
+  const auto stream = client_.stream_info(stream_);
+  if (!stream || stream->created == incarnation_) return false;
+  from_start();
+  return true;
+}
+
 std::optional<wire::StoredMessage> StreamReader::next() {
-  auto message = client_.message_from(stream_, next_, filter_);
-  if (message) next_ = message->seq + 1;
-  return message;
+  try {
+    auto message = client_.message_from(stream_, next_, filter_);
+    if (message) next_ = message->seq + 1;
+    return message;
+  } catch (const Failure&) {
+    if (client_.stream_info(stream_)) throw;
+    return std::nullopt;
+  }
 }
 
 }  // namespace postrider

@@ -22,7 +22,10 @@ class StreamReader {
   // positions increase with the sequence.
   void from_position(const Position& position);
 
-  // The next message, or nothing when there is none yet.
+  // Looks whether the stream is another one than when reading began. If so, begins at its start and
+  // returns true.
+  [[nodiscard]] bool restart_if_made_anew();
+  // The next message, or nothing when there is none yet, or no stream at the moment.
   [[nodiscard]] std::optional<wire::StoredMessage> next();
   // The stream's last sequence when reading began.
   [[nodiscard]] std::uint64_t end_at_start() const { return end_; }
@@ -36,6 +39,7 @@ class StreamReader {
   std::string filter_;
   std::uint64_t next_ = 1;
   std::uint64_t end_ = 0;
+  std::string incarnation_;
 };
 
 }  // namespace postrider

@@ -29,8 +29,9 @@ Error translate(const pqxx::sql_error& e) {
 
 // Runs `body` with a transaction, commits, and translates what libpqxx throws.
 template <class Body>
-auto transact(pqxx::connection& connection, Body body) {
+auto transact(pqxx::connection& connection, SqlWatch* watch, Body body) {
   try {
+    const SqlWatch::Guard guard(watch, connection.sock());
     pqxx::work tx(connection);
     if constexpr (std::is_void_v<decltype(body(tx))>) {
       body(tx);
@@ -124,7 +125,8 @@ void require_binding(const Checkpoint& row, const std::string& slot,
   require("source.publication", publication, row.publication);
 }
 
-Source::Source(const std::string& conninfo, const std::string& application_name) {
+Source::Source(const std::string& conninfo, const std::string& application_name, SqlWatch* watch)
+    : watch_(watch) {
   try {
     connection_ = std::make_unique<pqxx::connection>(with_defaults(conninfo, liveness_defaults()));
     sql::forbid_reconnecting(*connection_);
@@ -146,7 +148,7 @@ int Source::server_version() {
 }
 
 void Source::require_schema(int known_version) {
-  const int found = transact(*connection_, [&](pqxx::work& tx) {
+  const int found = transact(*connection_, watch_, [&](pqxx::work& tx) {
     return tx.exec("SELECT coalesce(max(version), 0) FROM outbox.schema_migrations")[0][0]
         .as<int>();
   });
@@ -160,7 +162,7 @@ void Source::require_schema(int known_version) {
 }
 
 bool Source::try_lock(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return sql::exec(tx, "SELECT pg_try_advisory_lock($1::int, hashtext($2))", kLockClass,
                      name)[0][0]
         .as<bool>();
@@ -168,12 +170,13 @@ bool Source::try_lock(const std::string& name) {
 }
 
 std::optional<LockHolder> Source::lock_holder(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<LockHolder> {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<LockHolder> {
     const auto rows = sql::exec(
         tx,
         "SELECT l.pid, coalesce(a.state, ''), coalesce(a.application_name, ''), "
         "coalesce(host(a.client_addr), 'local'), "
-        "coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000, 0)::bigint "
+        "coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000, 0)::bigint, "
+        "coalesce(a.usename, '?'), coalesce(a.usename = current_user, false) "
         "FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) "
         "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
         "AND l.classid = $1::int::oid AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid "
@@ -181,18 +184,22 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
         kLockClass, name);
     if (rows.empty()) return std::nullopt;
     const auto& row = rows[0];
-    return LockHolder{row[0].as<int>(), row[1].as<std::string>(),
+    return LockHolder{row[0].as<int>(),
+                      row[1].as<std::string>(),
                       std::chrono::milliseconds(row[4].as<std::int64_t>()),
-                      row[2].as<std::string>(), row[3].as<std::string>()};
+                      row[2].as<std::string>(),
+                      row[3].as<std::string>(),
+                      row[5].as<std::string>(),
+                      row[6].as<bool>()};
   });
 }
 
 void Source::heartbeat() {
-  transact(*connection_, [](pqxx::work& tx) { tx.exec("SELECT 1"); });
+  transact(*connection_, watch_, [](pqxx::work& tx) { tx.exec("SELECT 1"); });
 }
 
 bool Source::terminate(int pid) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return sql::exec(
                tx,
                "SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_stat_activity "
@@ -202,14 +209,26 @@ bool Source::terminate(int pid) {
   });
 }
 
+int Source::end_stuck_commits() {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
+    return tx
+        .exec(
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = current_setting('application_name') "
+            "AND usename = current_user AND datname = current_database() "
+            "AND wait_event = 'SyncRep' AND pid <> pg_backend_pid()")[0][0]
+        .as<int>();
+  });
+}
+
 Checkpoint Source::open_session(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     return read_row(sql::exec(tx, "SELECT * FROM outbox.relay_open($1)", name)[0]);
   });
 }
 
 std::optional<Checkpoint> Source::read_checkpoint(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<Checkpoint> {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<Checkpoint> {
     const auto rows =
         sql::exec(tx, "SELECT * FROM outbox.checkpoint WHERE source = $1 AND initialised", name);
     if (rows.empty()) return std::nullopt;
@@ -218,7 +237,7 @@ std::optional<Checkpoint> Source::read_checkpoint(const std::string& name) {
 }
 
 SlotState Source::slot(const std::string& slot_name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     SlotState state;
     const auto rows =
         sql::exec(tx,
@@ -245,7 +264,7 @@ SlotState Source::slot(const std::string& slot_name) {
 }
 
 std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
-  return transact(*connection_, [&](pqxx::work& tx) -> std::optional<WalSender> {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<WalSender> {
     const auto rows =
         sql::exec(tx,
                   "SELECT a.pid, coalesce(a.application_name, '') AS application, "
@@ -263,7 +282,7 @@ std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
 }
 
 PublicationState Source::publication(const std::string& name) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
     PublicationState state;
     state.name = name;
     const auto rows = sql::exec(
@@ -289,20 +308,20 @@ PublicationState Source::publication(const std::string& name) {
 }
 
 Lsn Source::insert_lsn() {
-  return transact(*connection_, [](pqxx::work& tx) {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
     return to_lsn(tx.exec("SELECT pg_current_wal_insert_lsn()")[0][0]);
   });
 }
 
 Lsn Source::flush_lsn() {
-  return transact(*connection_, [](pqxx::work& tx) {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
     return to_lsn(tx.exec("SELECT pg_current_wal_flush_lsn()")[0][0]);
   });
 }
 
 void Source::bind_stream(const std::string& name, std::int64_t session,
                          const std::string& incarnation, std::uint64_t seq) {
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx, "SELECT outbox.relay_bind_stream($1, $2, $3, $4)", name, session,
                                incarnation, static_cast<std::int64_t>(seq)));
   });
@@ -311,7 +330,7 @@ void Source::bind_stream(const std::string& name, std::int64_t session,
 void Source::note_foreign(const std::string& name, std::int64_t session,
                           std::optional<std::uint64_t> seq) {
   const std::string value = seq ? std::to_string(*seq) : "";
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx,
                                "SELECT outbox.relay_note_foreign($1, $2, nullif($3, '')::bigint)",
                                name, session, value));
@@ -320,7 +339,7 @@ void Source::note_foreign(const std::string& name, std::int64_t session,
 
 void Source::set_epochs(const std::string& name, std::int64_t session,
                         const std::string& epochs_json, bool wal_store) {
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     require_unfenced(sql::exec(tx, "SELECT outbox.relay_set_epochs($1, $2, $3::jsonb, $4)", name,
                                session, epochs_json, wal_store));
   });
@@ -328,7 +347,7 @@ void Source::set_epochs(const std::string& name, std::int64_t session,
 
 Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Confirmable& place) {
   const Mark& mark = place.mark;
-  transact(*connection_, [&](pqxx::work& tx) {
+  transact(*connection_, watch_, [&](pqxx::work& tx) {
     const std::optional<std::string> part =
         mark.position.part ? std::optional(std::to_string(*mark.position.part)) : std::nullopt;
     require_unfenced(sql::exec(
@@ -345,7 +364,10 @@ Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Conf
 }
 
 std::string Source::maintain() {
-  return transact(*connection_, [](pqxx::work& tx) {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
+    // What is lost of it is done again, and this connection holds the lock: while its backend
+    // waited for synchronous replication no other relay could take over.
+    tx.exec("SET LOCAL synchronous_commit = local");
     return tx.exec("SELECT outbox.maintain()::text")[0][0].as<std::string>();
   });
 }

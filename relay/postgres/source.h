@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/postgres/sql.h"
+#include "base/postgres/sql_watch.h"
 #include "postrider/lsn.h"
 #include "relay/progress/decision.h"
 #include "relay/progress/durability.h"
@@ -36,6 +37,8 @@ struct LockHolder {
   std::chrono::milliseconds idle_for{0};  // since its last statement ended, by the server's clock
   std::string application;
   std::string client;
+  std::string role;   // "?" when not visible
+  bool ours = false;  // the same role, which we may therefore end
 };
 
 // The relay's replication connection as the server sees it.
@@ -66,8 +69,10 @@ void require_binding(const Checkpoint& row, const std::string& slot,
 
 class Source {
  public:
-  // Connects with the role's own settings neutralised and a bound on every statement.
-  Source(const std::string& conninfo, const std::string& application_name);
+  // Connects with the role's own settings neutralised and a bound on every statement. `watch`
+  // bounds what the server does not, and must outlive this.
+  Source(const std::string& conninfo, const std::string& application_name,
+         SqlWatch* watch = nullptr);
   ~Source();
   Source(Source&&) noexcept;
   Source& operator=(Source&&) noexcept;
@@ -83,6 +88,10 @@ class Source {
   void heartbeat();
   // Ends a backend of the same role. False when it is gone already or not ours.
   bool terminate(int pid);
+
+  // Ends backends of this name whose client is gone and whose COMMIT still waits for synchronous
+  // replication: they hold the checkpoint row's lock. Their commits stand. Returns how many.
+  int end_stuck_commits();
 
   // Raises the session number, synchronously committed, and returns the row. Every WAL record
   // before it is then flushed. kNotInitialised when the source has no initialised row.
@@ -119,6 +128,7 @@ class Source {
 
  private:
   std::unique_ptr<pqxx::connection> connection_;
+  SqlWatch* watch_;
 };
 
 }  // namespace postrider

@@ -11,16 +11,9 @@ constexpr int kDurableEventsLost = 25;
 
 class BrokerForgets : public World {
  protected:
-  void write(int events) {
-    app_sql(
-        "SELECT count(outbox.emit('e.'||g, to_jsonb(g), store => CASE g % 2 WHEN 0 THEN 'wal' "
-        "ELSE 'table' END)) FROM generate_series(1, " +
-        std::to_string(events) + ") g");
-    written_ += static_cast<std::uint64_t>(events);
-  }
-  // Writes in several transactions and waits until the stream holds them.
-  void carry(int events) {
-    for (int i = 0; i < 10; ++i) write(events / 10);
+  // Writes at least so many and waits until the stream holds them.
+  void carry(std::uint64_t events) {
+    written_ = write(events);
     ASSERT_TRUE(wait_for_seq(written_));
   }
   void copy_store() {
@@ -50,13 +43,16 @@ class BrokerForgets : public World {
 TEST_F(BrokerForgets, ItsTailWhileTheRelayLivesAndTheSourceIsIdle) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());
-  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(carry(2000));
   ASSERT_NO_FATAL_FAILURE(copy_store());
+  const auto kept = written_;
   ASSERT_NO_FATAL_FAILURE(carry(1500));
   put_store_back();
   // Nothing is written any more: the tail must come back by itself.
   EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
-  EXPECT_NE(relay->log().find("the broker lost 1500 acknowledged messages"), std::string::npos)
+  EXPECT_NE(relay->log().find("the broker lost " + std::to_string(written_ - kept) +
+                              " acknowledged messages"),
+            std::string::npos)
       << relay->log();
   expect_all();
 }
@@ -64,7 +60,7 @@ TEST_F(BrokerForgets, ItsTailWhileTheRelayLivesAndTheSourceIsIdle) {
 TEST_F(BrokerForgets, ItsTailAndTheRelayIsStartedRightAfter) {
   catch_up(unconfirmed());
   auto relay = start_relay(unconfirmed());
-  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(carry(2000));
   ASSERT_NO_FATAL_FAILURE(copy_store());
   ASSERT_NO_FATAL_FAILURE(carry(1500));
   relay->kill();
@@ -104,9 +100,9 @@ TEST_F(BrokerForgets, ItsTailThatTheSessionFoundWhenItBegan) {
 TEST_F(BrokerForgets, AYoungStreamAltogether) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());
-  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(carry(2000));
   nats_client().api("STREAM.DELETE.SHOP");
-  write(10);
+  written_ = write(10);
   EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
   expect_all();
 }
@@ -128,16 +124,18 @@ TEST_F(BrokerForgets, AYoungStreamAltogetherWhileNothingIsWritten) {
 TEST_F(BrokerForgets, BeyondTheConfirmDelayTheRelayHaltsAndSaysWhatIsMissing) {
   catch_up();
   const auto relay = start_relay();
-  ASSERT_NO_FATAL_FAILURE(carry(1000));
+  ASSERT_NO_FATAL_FAILURE(carry(2000));
   ASSERT_NO_FATAL_FAILURE(copy_store());
+  const auto kept = written_;
   ASSERT_NO_FATAL_FAILURE(carry(1500));
   ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
   put_store_back();
   const auto status = relay->wait(kPatience);
   ASSERT_EQ(status, kDurableEventsLost) << relay->log();
-  EXPECT_NE(relay->log().find("ordinal 2500"), std::string::npos) << relay->log();
+  EXPECT_NE(relay->log().find("ordinal " + std::to_string(written_)), std::string::npos)
+      << relay->log();
   EXPECT_NE(relay->log().find("remedy:"), std::string::npos);
-  EXPECT_EQ(last_seq(), 1000U) << "nothing may be published behind the hole";
+  EXPECT_EQ(last_seq(), kept) << "nothing may be published behind the hole";
 }
 
 TEST_F(BrokerForgets, ADurableStreamAltogetherHaltsTheRelay) {
@@ -146,7 +144,7 @@ TEST_F(BrokerForgets, ADurableStreamAltogetherHaltsTheRelay) {
   ASSERT_NO_FATAL_FAILURE(carry(100));
   ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
   nats_client().api("STREAM.DELETE.SHOP");
-  write(1);
+  written_ = write(1);
   EXPECT_EQ(relay->wait(kPatience), kDurableEventsLost) << relay->log();
   EXPECT_FALSE(nats_client().has_stream(kStream)) << "it must not be made again behind a hole";
 }
@@ -157,16 +155,16 @@ TEST_F(BrokerForgets, TheNewestMessageDeletedWhileTheRelayIsAway) {
                     {{"name", "SHOP"}, {"subjects", {"shop.>"}}, {"discard", "new"}});
   catch_up();
   auto relay = start_relay();
-  ASSERT_NO_FATAL_FAILURE(carry(500));
+  ASSERT_NO_FATAL_FAILURE(carry(1000));
   ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
   relay->kill();
   relay = start_relay(unconfirmed());
-  ASSERT_NO_FATAL_FAILURE(carry(300));  // these only the stream knows
+  ASSERT_NO_FATAL_FAILURE(carry(500));  // these only the stream knows
   relay->kill();
   auto client = nats_client();
   client.api("STREAM.MSG.DELETE.SHOP", {{"seq", written_}});
   const auto missing = written_;
-  write(50);
+  written_ = write(50);
   catch_up();
   // Everything but the deleted message is there, and what followed has the right ordinals.
   auto found = verdict();
@@ -183,18 +181,18 @@ TEST_F(BrokerForgets, MessagesThatAgeOutWhileTheRelayIsAway) {
   settings["stream.duplicate_window"] = "\"1s\"";
   catch_up(settings);
   auto relay = start_relay(settings);
-  write(500);
-  ASSERT_TRUE(wait_for_seq(500));
+  ASSERT_NO_FATAL_FAILURE(carry(2000));
+  const auto gone = written_;
   relay->kill();
   auto client = nats_client();
   ASSERT_TRUE(dev::wait_until(
       [&] { return client.api("STREAM.INFO.SHOP")["state"]["messages"] == 0; }, kPatience));
-  write(50);
+  written_ = write(500);
   relay = start_relay(settings);
   ASSERT_TRUE(wait_for_seq(written_)) << relay->log();
-  const auto found = compare(client.read_stream(kStream), oracle_->read(), {}, kSource, 500);
+  const auto found = verdict(gone);
   EXPECT_TRUE(found.good()) << found;
-  EXPECT_EQ(found.in_stream, 50U);
+  EXPECT_EQ(found.in_stream, written_ - gone);
 }
 
 }  // namespace

@@ -9,14 +9,20 @@ constexpr std::uint64_t kMiB = 1024;  // in KiB, as the kernel counts
 
 class Outage : public World {
  protected:
+  // The wal store, and so the whole workload, is open once a relay's first session has begun.
+  bool wal_store_opens() {
+    return dev::wait_until([&] { return sql("SELECT wal_store FROM outbox.checkpoint") == "t"; },
+                           kPatience);
+  }
   std::string walsender() {
     return sql("SELECT pid FROM pg_stat_replication WHERE application_name = 'postrider_shop'");
   }
+  // Many rows in one transaction.
   void emit(int events) {
     app_sql(
-        "SELECT count(outbox.emit('e.'||g, jsonb_build_object('g', g))) FROM "
-        "generate_series(1, " +
-        std::to_string(events) + ") g");
+        "INSERT INTO written SELECT outbox.emit(s, p), s, p::text FROM (SELECT 'e.'||g AS s, "
+        "jsonb_build_object('g', g) AS p FROM generate_series(1, " +
+        std::to_string(events) + ") g) e");
   }
 };
 
@@ -24,8 +30,10 @@ class Outage : public World {
 class Memory : public Outage {};
 
 TEST_F(Memory, AnOutageOfTheBrokerCostsNoneAndKeepsTheSlotsConnection) {
-  catch_up();
-  const auto relay = start_relay();
+  auto settings = quick();
+  settings["relay.wal_sender_timeout"] = "\"2s\"";
+  catch_up(settings);
+  const auto relay = start_relay(settings);
   emit(20'000);
   ASSERT_TRUE(wait_for_seq(20'000));
   const auto before = relay->resident_kib();
@@ -33,13 +41,17 @@ TEST_F(Memory, AnOutageOfTheBrokerCostsNoneAndKeepsTheSlotsConnection) {
   ASSERT_TRUE(nats_.stop(/*kill=*/true));
   // In steps, so that the relay has every chance to read ahead. Longer than wal_sender_timeout
   // would allow a silent connection: that is set to 2 s here.
-  for (int step = 0; step < 30; ++step) emit(1000);
+  {
+    Workload workload(writers());
+    for (int step = 0; step < 30; ++step) emit(1000);
+    workload.wait_for_more(200);
+  }
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(3500);
   ASSERT_TRUE(dev::wait_until([&] { return std::chrono::steady_clock::now() > end; }, kPatience));
   EXPECT_LE(relay->resident_kib(), before + 8 * kMiB);
   EXPECT_EQ(walsender(), connection) << relay->log();
   nats_.start();
-  ASSERT_TRUE(wait_for_seq(50'000)) << relay->log();
+  ASSERT_TRUE(wait_for_seq(committed())) << relay->log();
   EXPECT_LE(relay->resident_kib(), before + 8 * kMiB);
   RecordProperty("resident_before_kib", static_cast<int>(before));
   RecordProperty("resident_after_kib", static_cast<int>(relay->resident_kib()));
@@ -51,18 +63,19 @@ TEST_F(Outage, AFullStreamWaitsAndGoesOnWhenThereIsRoom) {
   auto settings = quick();
   settings["stream.max_bytes"] = "400000";
   const auto relay = start_relay(settings);
-  emit(3000);
+  ASSERT_TRUE(wal_store_opens()) << relay->log();
+  const auto all = write(5000);
   ASSERT_TRUE(dev::wait_until(
       [&] { return relay->log().find("broker_refuses") != std::string::npos; }, kPatience))
       << relay->log();
   const auto held = last_seq();
-  EXPECT_LT(held, 3000U);
+  EXPECT_LT(held, all);
   EXPECT_TRUE(relay->running());
   auto client = nats_client();
   auto config = client.api("STREAM.INFO.SHOP")["config"];
   config["max_bytes"] = -1;
   client.api("STREAM.UPDATE.SHOP", config);
-  ASSERT_TRUE(wait_for_seq(3000)) << relay->log();
+  ASSERT_TRUE(wait_for_seq(all)) << relay->log();
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
 }
@@ -70,10 +83,10 @@ TEST_F(Outage, AFullStreamWaitsAndGoesOnWhenThereIsRoom) {
 TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());
-  emit(1000);
-  ASSERT_TRUE(wait_for_seq(1000));
+  Workload workload(writers());
+  ASSERT_TRUE(wait_for_seq(2000));
   ASSERT_TRUE(nats_.stop());
-  emit(1000);
+  workload.wait_for_more(100);
   const auto start = std::chrono::steady_clock::now();
   ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast, std::chrono::milliseconds(5000)))
       << relay->log();
@@ -82,7 +95,9 @@ TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
                                                  .count()));
   postgres_.start();
   nats_.start();
-  ASSERT_TRUE(wait_for_seq(2000)) << relay->log();
+  workload.wait_for_more(100);
+  workload.stop();
+  ASSERT_TRUE(wait_for_seq(committed())) << relay->log();
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
 }
@@ -90,15 +105,16 @@ TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
 TEST_F(Outage, ALaggingConfirmationDoesNotHoldUpAFastShutdownOfPostgres) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());
+  Workload workload(writers());
   for (int round = 0; round < 3; ++round) {
-    emit(1000);
-    ASSERT_TRUE(wait_for_seq(1000 * static_cast<std::uint64_t>(round + 1))) << relay->log();
+    ASSERT_TRUE(wait_for_seq(last_seq() + 1000)) << relay->log();
     ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast, std::chrono::milliseconds(5000)))
         << relay->log();
     postgres_.start();
   }
-  emit(10);
-  ASSERT_TRUE(wait_for_seq(3010)) << relay->log();
+  workload.wait_for_more(100);
+  workload.stop();
+  ASSERT_TRUE(wait_for_seq(committed())) << relay->log();
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
 }
@@ -110,8 +126,8 @@ TEST_F(Outage, OfNothingAnIdleSourcePinsNoWal) {
   const auto other = postgres_.conninfo("postgres", "other");
   dev::execute(other, {"CREATE TABLE busy (t text)"});
   const auto relay = start_relay();
-  emit(10);
-  ASSERT_TRUE(wait_for_seq(10));
+  ASSERT_TRUE(wal_store_opens()) << relay->log();
+  ASSERT_TRUE(wait_for_seq(write(2000))) << relay->log();
   for (int round = 0; round < 3; ++round) {
     sql("INSERT INTO busy SELECT g, repeat('y', 500) FROM generate_series(1, 20000) g");
     dev::execute(other,
@@ -136,6 +152,8 @@ TEST_F(Outage, OfNothingAnIdleSourcePinsNoWal) {
       },
       kPatience))
       << "the relay keeps writing WAL while nothing happens";
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
 }
 
 // What others write while a confirmation is under way is not that confirmation's own WAL.
@@ -159,7 +177,9 @@ TEST_F(Outage, OfNothingWalWrittenDuringAConfirmationIsNotPinned) {
 
 TEST_F(Memory, ATransactionOfAMillionEventsNeedsLessThan64MiB) {
   const auto relay = start_relay();
-  emit(1'000'000);
+  app_sql(
+      "SELECT count(outbox.emit('e.'||g, jsonb_build_object('g', g))) FROM "
+      "generate_series(1, 1000000) g");
   ASSERT_TRUE(wait_for_seq(1'000'000, std::chrono::milliseconds(150'000))) << relay->log();
   EXPECT_LT(relay->peak_resident_kib(), 64 * kMiB);
   RecordProperty("peak_resident_kib", static_cast<int>(relay->peak_resident_kib()));

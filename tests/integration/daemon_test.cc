@@ -1,6 +1,8 @@
 // The program as an operator meets it: exit codes, health, metrics, status, tail, draining.
 #include <arpa/inet.h>
+#include <libpq-fe.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,12 +11,14 @@
 #include <sstream>
 
 #include "dev/ports.h"
+#include "tests/support/tcp_proxy.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
 namespace {
 
 using Json = nlohmann::json;
+namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds kPatience{30'000};
 
 struct HttpAnswer {
@@ -102,6 +106,66 @@ TEST_F(Daemon, IsNotReadyWhileTheStreamIsFull) {
   EXPECT_TRUE(wait_for_seq(2000));
 }
 
+TEST_F(Daemon, IsNotReadyUntilABrokerThatAnswersAlsoAcknowledges) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  settings["relay.ack_timeout"] = "\"500ms\"";
+  settings["relay.window_messages"] =
+      "10";  // what is in flight is stored: more must wait behind it
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience));
+  proxy.drop_acknowledgements(true);
+  emit(1000);
+  ASSERT_TRUE(dev::wait_until([&] { return !ready(); }, kPatience)) << relay->log();
+  // Session after session starts, and none of them makes it green.
+  const auto sessions = metric("postrider_sessions_total");
+  bool green = false;
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        green = green || ready();
+        return metric("postrider_sessions_total") >= sessions + 3 &&
+               metric("postrider_stalled") == 1;
+      },
+      kPatience))
+      << relay->log();
+  EXPECT_FALSE(green) << relay->log();
+  EXPECT_NE(get(port_, "/readyz").body.find("stalled: the broker does not acknowledge"),
+            std::string::npos);
+  proxy.drop_acknowledgements(false);
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  EXPECT_EQ(metric("postrider_stalled"), 0);
+  EXPECT_TRUE(wait_for_seq(1010));
+}
+
+// Stalled while the source was its own; then another relay has it.
+TEST_F(Daemon, IsReadyAgainAsStandbyThoughItWasStalledAsOwner) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  settings["relay.ack_timeout"] = "\"500ms\"";
+  settings["relay.window_messages"] =
+      "10";  // what is in flight is stored: more must wait behind it
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  proxy.drop_acknowledgements(true);
+  emit(1000);
+  ASSERT_TRUE(dev::wait_until([&] { return metric("postrider_stalled") == 1; }, kPatience))
+      << relay->log();
+  const auto other = start_relay(quick(), {}, "other");
+  ASSERT_TRUE(dev::wait_until([&] { return other->log().find("standing by") != std::string::npos; },
+                              kPatience));
+  relay->pause();
+  ASSERT_TRUE(wait_for_seq(1010)) << other->log();
+  relay->resume();
+  EXPECT_TRUE(dev::wait_until([&] { return get(port_, "/readyz").body == "standby\n"; }, kPatience))
+      << relay->log();
+  EXPECT_TRUE(ready());
+}
+
 TEST_F(Daemon, LogsJsonThatIsJson) {
   auto settings = quick();
   settings["log.format"] = "\"json\"";
@@ -127,6 +191,40 @@ TEST_F(Daemon, StandbyIsReady) {
       [&] { return standby->log().find("standing by") != std::string::npos; }, kPatience));
   EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience));
   EXPECT_EQ(get(port_, "/readyz").body, "standby\n");
+}
+
+TEST_F(Daemon, StandbyBehindAStrangersLockIsNotReadyAndSaysWho) {
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> stranger(PQconnectdb(conninfo("app").c_str()),
+                                                              &PQfinish);
+  const std::unique_ptr<PGresult, decltype(&PQclear)> lock(
+      PQexec(stranger.get(), "SELECT pg_advisory_lock(28786, hashtext('shop'))"), &PQclear);
+  ASSERT_EQ(PQresultStatus(lock.get()), PGRES_TUPLES_OK) << PQerrorMessage(stranger.get());
+  const auto relay = start_relay(with_http());
+  EXPECT_TRUE(dev::wait_until(
+      [&] { return get(port_, "/readyz").body.find("of role app") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  EXPECT_FALSE(ready());
+  EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  sql("SELECT pg_terminate_backend(" + std::to_string(PQbackendPID(stranger.get())) + ")");
+  EXPECT_TRUE(dev::wait_until([&] { return get(port_, "/readyz").body == "running\n"; }, kPatience))
+      << relay->log();
+}
+
+TEST_F(Daemon, SaysHowMuchWalItsSlotRetainsWhileTheBrokerIsDown) {
+  const auto relay = start_relay(with_http());
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        return get(port_, "/metrics").body.find("postrider_wal_retained_bytes{") !=
+               std::string::npos;
+      },
+      kPatience));
+  ASSERT_TRUE(nats_.stop());
+  sql("CREATE TABLE busy AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
+  EXPECT_TRUE(
+      dev::wait_until([&] { return metric("postrider_wal_retained_bytes") > 15e6; }, kPatience))
+      << get(port_, "/metrics").body;
 }
 
 TEST_F(Daemon, CountsInItsMetrics) {
@@ -158,6 +256,41 @@ TEST_F(Daemon, DrainsWhenAskedToStopAndTheNextGoesOn) {
   catch_up();
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(Daemon, GoesOnAfterAHangup) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  ASSERT_EQ(::kill(relay->pid(), SIGHUP), 0);
+  emit(10);
+  EXPECT_TRUE(wait_for_seq(20)) << relay->log();
+  EXPECT_TRUE(relay->running());
+}
+
+// The window is full, so nothing is read from the connection whose end must be noticed.
+TEST_F(Daemon, SpendsNoTimeOnADeadWalsenderWhileItsWindowIsFull) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  settings["relay.window_messages"] = "10";
+  settings["relay.ack_timeout"] = "\"1m\"";
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  proxy.drop_acknowledgements(true);
+  emit(1000);
+  ASSERT_TRUE(
+      dev::wait_until([&] { return metric("postrider_in_flight_messages") == 10; }, kPatience));
+  const auto before = relay->cpu_ticks();
+  sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("session ended: postgres_unavailable") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  EXPECT_LT(relay->cpu_ticks() - before, static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)) / 2);
+  proxy.drop_acknowledgements(false);
+  EXPECT_TRUE(wait_for_seq(1010)) << relay->log();
 }
 
 TEST_F(Daemon, StopsWhenAskedWhileTheBrokerIsDown) {
@@ -220,6 +353,37 @@ TEST_F(Daemon, StatusTellsHowFarItHasCome) {
   EXPECT_NE(output().find("NATS: "), std::string::npos) << output();
 }
 
+TEST_F(Daemon, StatusCountsTheEventsThatWait) {
+  const auto lag = [&] {
+    postrider({"status", "--json", "--config", config()});
+    return Json::parse(output())["lag"];
+  };
+  emit(1000);
+  EXPECT_EQ(lag()["table_events_not_published"], 1000) << "nothing was ever published";
+  catch_up();
+  EXPECT_EQ(lag()["table_events_not_published"], 0);
+  EXPECT_EQ(lag()["seconds"], 0);
+  emit(1000);
+  emit(7);
+  EXPECT_EQ(lag()["table_events_not_published"], 1007);
+  EXPECT_GT(lag()["seconds"], 0);
+  catch_up();
+  EXPECT_EQ(lag()["table_events_not_published"], 0) << output();
+  // WAL of others is no lag of events, however old the newest event is.
+  sql("CREATE TABLE other AS SELECT generate_series(1, 10000)");
+  EXPECT_GT(lag()["bytes"], 100'000);
+  EXPECT_EQ(lag()["seconds"], 0) << output();
+  // A transaction that began before the newest message and is committed after it.
+  dev::execute(conninfo("app"),
+               {"BEGIN; SELECT outbox.emit('early', '1'); PREPARE TRANSACTION 'p'"});
+  emit(3);
+  catch_up();
+  dev::execute(conninfo("app"), {"COMMIT PREPARED 'p'"});
+  EXPECT_EQ(lag()["table_events_not_published"], 1) << output();
+  ASSERT_TRUE(nats_.stop());
+  EXPECT_EQ(lag()["table_events_not_published"], nullptr);
+}
+
 TEST_F(Daemon, TailShowsEventsFromTheStartOrFromAPosition) {
   emit(20);
   catch_up();
@@ -244,6 +408,27 @@ TEST_F(Daemon, TailShowsEventsFromTheStartOrFromAPosition) {
   EXPECT_EQ(postrider({"tail", "--from", "nonsense", "--config", config()}), 78);
 }
 
+TEST_F(Daemon, TailBeginsAgainWhenTheStreamIsMadeAnew) {
+  const auto relay = start_relay(unconfirmed());
+  emit(5);
+  ASSERT_TRUE(wait_for_seq(5));
+  const RelayProcess tail(config(), folder_ / "tail.out", {}, {"--from", "start"}, "tail");
+  // What it has printed, or only what it has printed since it saw the new stream.
+  const auto lines = [&](bool anew) {
+    auto text = tail.log();
+    if (anew) text.erase(0, text.find("made anew"));
+    std::size_t count = 0;
+    for (auto at = text.find("shop.e."); at != std::string::npos; at = text.find("shop.e.", at + 1))
+      ++count;
+    return count;
+  };
+  ASSERT_TRUE(dev::wait_until([&] { return lines(false) == 5; }, kPatience)) << tail.log();
+  nats_client().api("STREAM.DELETE.SHOP");
+  emit(1);
+  ASSERT_TRUE(wait_for_seq(6)) << relay->log();
+  EXPECT_TRUE(dev::wait_until([&] { return lines(true) == 6; }, kPatience)) << tail.log();
+}
+
 TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
   const auto path = folder_ / "bad.toml";
   const auto expect_refusal = [&](const std::string& text, const std::string& what) {
@@ -266,6 +451,10 @@ TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
   EXPECT_NE(output().find("cannot be read"), std::string::npos) << output();
   EXPECT_EQ(postrider({"relay", "--no-such-flag"}), 64);
   EXPECT_EQ(postrider({"frobnicate"}), 64);
+  EXPECT_EQ(postrider({"check", "--config", config(), "--set", "relay.confim=acked"}), 78);
+  EXPECT_NE(output().find("did you mean \"relay.confirm\""), std::string::npos) << output();
+  EXPECT_EQ(postrider({"check", "--config", config(), "--set", "relay.confirm=acked"}), 0);
+  EXPECT_NE(output().find("warn confirm"), std::string::npos) << output();
   EXPECT_EQ(postrider({"--version"}), 0);
 }
 
@@ -291,6 +480,49 @@ TEST_F(Daemon, CheckNamesWhatIsWrongAndTheRemedy) {
       printed.substr(revoke, printed.find(';', revoke) - revoke));
   EXPECT_EQ(postrider({"check", "--config", config()}), 1);
   EXPECT_NE(output().find("ok   pg_logical_emit_message"), std::string::npos) << output();
+}
+
+TEST_F(Daemon, CheckTriesEachRightOnTheBrokerAndComparesItsLimits) {
+  catch_up();
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
+  for (const char* what :
+       {"nats-server version", "may ask $JS.API.STREAM.MSG.GET.SHOP",
+        "may ask $JS.API.STREAM.CREATE.SHOP", "may publish on shop.postrider.check"})
+    EXPECT_NE(output().find(what), std::string::npos) << what << "\n" << output();
+  EXPECT_EQ(last_seq(), 0U) << "check must publish nothing";
+  auto client = nats_client();
+  auto stream = client.api("STREAM.INFO.SHOP")["config"];
+  stream["max_msg_size"] = 1000;
+  client.api("STREAM.UPDATE.SHOP", stream);
+  EXPECT_EQ(postrider({"check", "--config", config()}), 1);
+  EXPECT_NE(output().find("FAIL max_msg_size"), std::string::npos) << output();
+  ASSERT_TRUE(nats_.stop());
+  nats_.options().settings = {
+      R"(authorization { users = [ { user: relay, password: p, permissions: {
+           publish: ["shop.>", "$JS.API.STREAM.INFO.SHOP", "postrider.>"], subscribe: "_INBOX.>" } } ] })"};
+  nats_.start();
+  const auto password = folder_ / "password";
+  std::ofstream(password) << "p";
+  fs::permissions(password, fs::perms::owner_read);
+  auto settings = quick();
+  settings["nats.user"] = "\"relay\"";
+  settings["nats.password_file"] = "\"" + password.string() + "\"";
+  const auto restricted = write_config(settings, "restricted").string();
+  EXPECT_EQ(postrider({"check", "--config", restricted}), 1);
+  for (const char* what : {"FAIL NATS permissions", "publish on $JS.API.STREAM.MSG.GET.SHOP",
+                           "warn NATS permissions", "publish on $JS.API.STREAM.CREATE.SHOP"})
+    EXPECT_NE(output().find(what), std::string::npos) << what << "\n" << output();
+}
+
+TEST_F(Daemon, CheckDoesNotKnowWhatTheBrokerDoesNotAnswer) {
+  catch_up();
+  TcpProxy proxy(nats_.options().port);
+  proxy.drop_acknowledgements(true);
+  auto settings = quick();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  EXPECT_EQ(postrider({"check", "--config", write_config(settings, "proxied").string()}), 1);
+  EXPECT_NE(output().find("?    NATS permissions"), std::string::npos) << output();
+  EXPECT_EQ(output().find("may publish"), std::string::npos) << output();
 }
 
 TEST_F(Daemon, WalStoreOpensClosesAndOpensAgain) {

@@ -89,6 +89,20 @@ std::uint64_t RelayProcess::peak_resident_kib() const {
   return kib(pid_, "VmHWM");
 }
 
+std::uint64_t RelayProcess::cpu_ticks() const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  // After the name in parentheses: state is field 3, utime and stime are 14 and 15.
+  std::istringstream words(text.substr(text.rfind(')') + 1));
+  std::string skipped;
+  for (int field = 3; field < 14; ++field) words >> skipped;
+  std::uint64_t user = 0;
+  std::uint64_t system = 0;
+  words >> user >> system;
+  return user + system;
+}
+
 std::string RelayProcess::threads() const {
   std::string text;
   std::error_code error;

@@ -41,6 +41,7 @@ class RelayProcess {
 
   [[nodiscard]] std::uint64_t resident_kib() const;       // VmRSS
   [[nodiscard]] std::uint64_t peak_resident_kib() const;  // VmHWM
+  [[nodiscard]] std::uint64_t cpu_ticks() const;  // user and system, of sysconf(_SC_CLK_TCK)
   // Each thread's name, state and system call: what to look at when it hangs.
   [[nodiscard]] std::string threads() const;
   [[nodiscard]] pid_t pid() const { return pid_; }

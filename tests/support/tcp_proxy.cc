@@ -17,7 +17,8 @@ namespace {
 struct Pair {
   int client = -1;
   int server = -1;
-  std::string held;  // of the client's, not yet forwarded
+  std::string held;    // of the client's, not yet forwarded
+  std::string answer;  // the beginning of a frame of the server's
 };
 
 sockaddr_in loopback(std::uint16_t port) {
@@ -41,6 +42,28 @@ bool send_all(int to, std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
   return true;
+}
+
+// Takes the whole frames of the NATS protocol out of what the server said. An acknowledgement is a
+// MSG without the type that every answer of the JetStream API has.
+std::string take_answers(std::string& said, bool without_acknowledgements) {
+  std::string frames;
+  while (true) {
+    const auto line = said.find("\r\n");
+    if (line == std::string::npos) return frames;
+    std::size_t size = line + 2;
+    const bool message = said.starts_with("MSG ");
+    if (message || said.starts_with("HMSG ")) {
+      const auto length = said.rfind(' ', line) + 1;
+      size += std::stoul(said.substr(length, line - length)) + 2;
+    }
+    if (said.size() < size) return frames;
+    const std::string_view body = std::string_view(said).substr(line + 2);
+    const bool acknowledgement =
+        message && body.starts_with('{') && !body.starts_with(R"({"type")");
+    if (!acknowledgement || !without_acknowledgements) frames.append(said, 0, size);
+    said.erase(0, size);
+  }
 }
 
 // Reads what is there; empty when the connection ended.
@@ -131,10 +154,13 @@ void TcpProxy::run() {
       if (good && entries[2 * i + 2].revents != 0) {
         const auto said = read_some(pair.server);
         good = !said.empty();
-        if (dropping_)
+        if (dropping_) {
           dropped_ += said.size();
-        else
-          good = good && send_all(pair.client, said);
+        } else {
+          pair.answer += said;
+          good =
+              good && send_all(pair.client, take_answers(pair.answer, dropping_acknowledgements_));
+        }
       }
       if (good) {
         alive.push_back(std::move(pair));
@@ -149,7 +175,7 @@ void TcpProxy::run() {
     const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const auto address = loopback(target_);
     if (::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-      pairs.push_back({client, server, {}});
+      pairs.push_back({client, server, {}, {}});
       ++connections_;
     } else {
       ::close(client);

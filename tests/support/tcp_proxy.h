@@ -20,6 +20,8 @@ class TcpProxy {
 
   // From now on what the broker says is read and thrown away; what the relay says still arrives.
   void drop_answers(bool drop) { dropping_ = drop; }
+  // The same for acknowledgements of JetStream alone: everything else is answered.
+  void drop_acknowledgements(bool drop) { dropping_acknowledgements_ = drop; }
   // Keeps what the relay says back, in order, until it is let go: a network that is very late.
   void hold_requests(bool hold) { holding_ = hold; }
   [[nodiscard]] std::uint64_t held_bytes() const { return held_; }
@@ -43,6 +45,7 @@ class TcpProxy {
   int listener_ = -1;
   std::atomic<bool> stop_{false};
   std::atomic<bool> dropping_{false};
+  std::atomic<bool> dropping_acknowledgements_{false};
   std::atomic<bool> holding_{false};
   std::atomic<bool> losing_{false};
   std::atomic<bool> reset_{false};

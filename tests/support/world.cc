@@ -169,6 +169,19 @@ Workload::Options World::writers() const {
   return options;
 }
 
+std::uint64_t World::write(std::uint64_t events) {
+  const auto enough = committed() + events;
+  Workload workload(writers());
+  if (!dev::wait_until([&] { return committed() >= enough; }, dev::milliseconds{60'000}))
+    throw std::runtime_error("workload: the writers make no progress");
+  workload.stop();
+  return committed();
+}
+
+std::uint64_t World::committed() {
+  return std::stoull(sql("SELECT count(*) FROM written"));
+}
+
 NatsClient World::nats_client() {
   return NatsClient(nats_.options().port);
 }

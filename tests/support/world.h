@@ -62,6 +62,12 @@ class World : public ::testing::Test {
   [[nodiscard]] std::string superuser() const;
   [[nodiscard]] std::string conninfo(const std::string& role) const;
   [[nodiscard]] Workload::Options writers() const;
+  // Runs concurrent writers, of everything that a Workload does, until they have committed at least
+  // that many more events. Returns how many are committed in all: the sequence that a stream with
+  // all of them ends at.
+  std::uint64_t write(std::uint64_t events);
+  // Events that were committed by a Workload, or with a row in `written` of their own.
+  [[nodiscard]] std::uint64_t committed();
   [[nodiscard]] NatsClient nats_client();
 
   std::filesystem::path folder_;

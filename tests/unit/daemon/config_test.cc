@@ -1,0 +1,111 @@
+#include "daemon/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/error.h"
+
+namespace postrider {
+namespace {
+
+using testing::HasSubstr;
+
+// A configuration file and an environment of the test's own.
+class ConfigFile : public testing::Test {
+ protected:
+  ConfigFile() { write("[source]\nname = \"shop\"\n"); }
+  ~ConfigFile() override {
+    ::unlink(path_.c_str());
+    for (const auto& name : variables_) ::unsetenv(name.c_str());
+  }
+  void write(const std::string& text) { std::ofstream(path_, std::ios::trunc) << text; }
+  void set(const std::string& name, const std::string& value) {
+    ::setenv(name.c_str(), value.c_str(), 1);
+    variables_.push_back(name);
+  }
+  std::string url(const std::vector<std::string>& settings = {}) {
+    return load_config(path_, settings).relay.nats.url;
+  }
+  // What load_config says against it, with the remedy.
+  std::string refusal(const std::vector<std::string>& settings = {}) {
+    try {
+      (void)load_config(path_, settings);
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.error().kind, ErrorKind::kConfiguration);
+      return failure.what();
+    }
+    return "";
+  }
+
+  const std::string path_ = testing::TempDir() + "config_test." + std::to_string(::getpid());
+  std::vector<std::string> variables_;
+};
+
+TEST_F(ConfigFile, IsBeatenByTheEnvironmentAndThatByTheCommandLine) {
+  EXPECT_EQ(url(), "nats://127.0.0.1:4222");
+  set("NATS_URL", "nats://127.0.0.1:1");
+  EXPECT_EQ(url(), "nats://127.0.0.1:1") << "fills the gap";
+  EXPECT_EQ(url({"nats.url=nats://127.0.0.1:4"}), "nats://127.0.0.1:4");
+  write("[source]\nname = \"shop\"\n[nats]\nurl = \"nats://127.0.0.1:2\"\n");
+  EXPECT_EQ(url(), "nats://127.0.0.1:2");
+  set("POSTRIDER_NATS_URL", "nats://127.0.0.1:3");
+  EXPECT_EQ(url(), "nats://127.0.0.1:3");
+  EXPECT_EQ(url({"nats.url=nats://127.0.0.1:4"}), "nats://127.0.0.1:4");
+  EXPECT_EQ(url({"nats.url=nats://127.0.0.1:4", "nats.url=nats://127.0.0.1:5"}),
+            "nats://127.0.0.1:5");
+}
+
+TEST_F(ConfigFile, SettingsOfTheCommandLineAreReadAsStrictly) {
+  const auto config =
+      load_config(path_, {"relay.confirm=acked", "relay.window_messages=7", "stream.create=false",
+                          "source.conninfo=host=/run dbname=a"});
+  EXPECT_EQ(config.relay.confirm, ConfirmMode::kAcked);
+  EXPECT_EQ(config.relay.window_messages, 7U);
+  EXPECT_FALSE(config.relay.stream.create);
+  EXPECT_EQ(config.relay.source.conninfo, "host=/run dbname=a");
+  EXPECT_THAT(refusal({"relay.confim=acked"}),
+              testing::AllOf(HasSubstr("--set: unknown key \"relay.confim\""),
+                             HasSubstr("did you mean \"relay.confirm\"?")));
+  EXPECT_THAT(refusal({"relay.confirm"}), HasSubstr("no value"));
+  EXPECT_THAT(refusal({"relay.confirm=maybe"}), HasSubstr("--set relay.confirm: \"maybe\""));
+  EXPECT_THAT(refusal({"relay.window_messages=many"}), HasSubstr("is not an integer"));
+}
+
+TEST_F(ConfigFile, AVariableOfASectionThatIsNoKeyIsRefused) {
+  set("POSTRIDER_NATS_SERVER", "/usr/sbin/nats-server");  // what `postrider dev` reads
+  set("POSTRIDER_STREAM", "SHOP");                        // of dev.env
+  set("POSTRIDER_FAILPOINTS", "");
+  EXPECT_EQ(refusal(), "");
+  set("POSTRIDER_RELAY_CONFIM", "acked");
+  EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("unknown variable POSTRIDER_RELAY_CONFIM"),
+                                        HasSubstr("did you mean POSTRIDER_RELAY_CONFIRM?")));
+}
+
+TEST_F(ConfigFile, APlainConnectionToAnotherMachineIsRefusedUnlessAcceptedByName) {
+  EXPECT_TRUE(load_config(path_).warnings.empty());
+  EXPECT_THAT(refusal({"nats.url=nats://broker:4222"}), HasSubstr("nats.insecure = true"));
+  EXPECT_THAT(refusal({"source.conninfo=host=db"}), HasSubstr("source.insecure = true"));
+  EXPECT_THAT(refusal({"migrate.conninfo=host=db"}), HasSubstr("migrate.conninfo leads"));
+  EXPECT_THAT(refusal({"target.conninfo=host=db"}), HasSubstr("target.insecure = true"));
+  EXPECT_EQ(refusal({"source.conninfo=host=db sslmode=verify-full", "nats.url=tls://broker"}), "");
+  const auto config = load_config(
+      path_, {"nats.url=nats://broker:4222", "nats.insecure=true", "http.listen=0.0.0.0:9464"});
+  EXPECT_THAT(config.warnings,
+              testing::ElementsAre(HasSubstr("nats.url leads to"), HasSubstr("http.listen")));
+}
+
+TEST_F(ConfigFile, ThatHoldsAPasswordAndOthersMayReadIsWarnedOf) {
+  write("[source]\nname = \"shop\"\nconninfo = \"host=/run password=x\"\n");
+  ASSERT_EQ(::chmod(path_.c_str(), 0644), 0);
+  EXPECT_THAT(load_config(path_).warnings, testing::ElementsAre(HasSubstr("chmod 600")));
+  ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
+  EXPECT_TRUE(load_config(path_).warnings.empty());
+}
+
+}  // namespace
+}  // namespace postrider
