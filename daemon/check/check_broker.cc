@@ -208,7 +208,9 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     lines.push_back({CheckLevel::kOk, "NATS", "connected to server " + client->server_id(), ""});
     const auto version = check_version(*client, lines);
     const auto stream = check_stream(options, *client, lines);
-    const bool may_publish = check_publish(options, *client, lines);
+    // A stream without acknowledgements answers nothing; its setting is refused anyway.
+    const bool answers = !stream || !stream->no_ack;
+    const bool may_publish = answers && check_publish(options, *client, lines);
     check_payload(limits, *client, lines);
     check_message_size(options, limits, *client, lines);
     check_false_duplicates(options, version, stream, lines);
