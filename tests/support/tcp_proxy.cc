@@ -117,7 +117,9 @@ std::string TcpProxy::take_frames(std::string& said) {
   while (const auto size = frame_size(std::string_view(said).substr(used))) {
     const auto frame = std::string_view(said).substr(used, size);
     const auto subject = frame.substr(frame.find(' ') + 1);
-    if (losing_ && is_publish(frame) && !subject.starts_with("$JS."))
+    const bool is_event =
+        is_publish(frame) && !subject.starts_with("$JS.") && !subject.starts_with("POSTRIDER.");
+    if (losing_ && is_event)
       ++lost_;
     else
       taken += frame;
