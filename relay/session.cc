@@ -55,6 +55,7 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       assembler_(history_, epochs_),
       resume_(open.start, history_.current()),
       window_(open.stream.last_seq, options.window_messages, options.window_bytes),
+      room_(open.stream.max_bytes, open.stream.bytes),
       durability_(confirm_delay(options), open.start.mark,
                   std::max(open.slot_confirmed, open.checkpoint.confirm_to),
                   std::chrono::steady_clock::now()),
@@ -223,6 +224,9 @@ bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end)
             std::to_string(client_->max_payload()),
         "raise the broker's max_payload, and lower outbox.settings.max_payload_bytes to fit "
         "it so that emit refuses such events");
+  if (!room_.take(message_.size()))
+    throw Failure(ErrorKind::kBrokerRefuses, "the stream has no room for ordinal " +
+                                                 std::to_string(*ordinal) + " within max_bytes");
   if (event.position.index > 0) POSTRIDER_FAILPOINT("publish.mid_transaction");
   POSTRIDER_FAILPOINT("publish.before_send");
   if (window_.empty()) last_answer_ = now_;

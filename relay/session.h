@@ -16,6 +16,7 @@
 #include "relay/progress/announcer.h"
 #include "relay/progress/durability.h"
 #include "relay/progress/resume.h"
+#include "relay/progress/stream_room.h"
 #include "relay/progress/window.h"
 #include "relay/route/encoder.h"
 #include "relay/session_start.h"
@@ -94,6 +95,7 @@ class Session {
   Assembler assembler_;
   Resume resume_;
   Window window_;
+  StreamRoom room_;
   Durability durability_;
   Announcer announcer_;
   CoverageNotice notice_;  // what all notices of this session have in common
