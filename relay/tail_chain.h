@@ -21,7 +21,7 @@ struct ForeignMessage {
 };
 
 // Looks at the messages behind sequence `durable` and before `tail`, at most one window of them:
-// one leader read each. Those that are gone by age tell nothing. Throws Failure.
+// by leader reads. Those that are gone by age tell nothing. Throws Failure.
 [[nodiscard]] std::optional<ForeignMessage> find_foreign(JetStreamClient& client,
                                                          const std::string& stream,
                                                          std::uint64_t durable, const Mark& tail);

@@ -1,5 +1,6 @@
 #include "base/jetstream/connection.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -12,6 +13,8 @@ using Json = nlohmann::json;
 
 constexpr std::int64_t kRequestTimeoutMs = 2000;
 constexpr std::int64_t kWriteDeadlineMs = 2000;
+constexpr std::uint64_t kRequestsAtOnce = 200;  // servers drop API requests that pile up
+constexpr std::uint64_t kBytesAtOnce = 16UL * 1024 * 1024;
 
 void on_closed(natsConnection* connection, void* key) {
   const auto errors = ErrorBox::find(key);
@@ -113,6 +116,35 @@ std::optional<wire::StoredMessage> read_stored(const std::string& answer) {
 std::optional<wire::StoredMessage> NatsConnection::message(const std::string& stream,
                                                            std::uint64_t seq) {
   return read_stored(request("$JS.API.STREAM.MSG.GET." + stream, Json{{"seq", seq}}.dump()));
+}
+
+void NatsConnection::for_each_message(
+    const std::string& stream, std::uint64_t first, std::uint64_t last,
+    const std::function<void(const wire::StoredMessage&)>& visit) {
+  const std::string inbox = new_inbox();
+  natsSubscription* raw = nullptr;
+  check(natsConnection_SubscribeSync(&raw, handle(), inbox.c_str()), "subscribe to " + inbox);
+  const Owned<natsSubscription> subscription(raw);
+  const std::string subject = "$JS.API.STREAM.MSG.GET." + stream;
+  const std::uint64_t at_once =
+      std::clamp<std::uint64_t>(kBytesAtOnce / max_payload(), 1, kRequestsAtOnce);
+  std::uint64_t asked = first;
+  for (std::uint64_t answered = first; answered <= last; ++answered) {
+    for (; asked <= last && asked < answered + at_once; ++asked)
+      check(natsConnection_PublishRequestString(handle(), subject.c_str(), inbox.c_str(),
+                                                Json{{"seq", asked}}.dump().c_str()),
+            subject);
+    natsMsg* message = nullptr;
+    const natsStatus status = natsSubscription_NextMsg(&message, raw, kRequestTimeoutMs);
+    const Owned<natsMsg> answer(message);
+    if (status == NATS_TIMEOUT) impl_->throw_reported(subject);
+    check(status, subject);
+    if (natsMsg_IsNoResponders(message))
+      throw Failure(ErrorKind::kBrokerUnavailable, "JetStream does not answer on " + subject);
+    const auto stored = read_stored(
+        {natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
+    if (stored) visit(*stored);
+  }
 }
 
 std::optional<wire::StoredMessage> NatsConnection::message_from(const std::string& stream,
