@@ -80,8 +80,14 @@ bool Applier::run_session() {
   } catch (const Failure& failure) {
     if (progressed) failures_in_a_row_ = 0;
     note_failure(failure.error());
-    return false;
+  } catch (const pqxx::failure& e) {
+    // A BEGIN or COMMIT outside of a batch: the connection, or trouble that passes. The cursor says
+    // what became of it.
+    note_failure({ErrorKind::kPostgresUnavailable, e.what(), ""});
+  } catch (const std::exception& e) {
+    note_failure({ErrorKind::kInternal, e.what(), "report it, with the log"});
   }
+  return false;
 }
 
 bool Applier::own(Target& target) {

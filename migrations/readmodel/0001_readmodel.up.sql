@@ -63,8 +63,8 @@ COMMENT ON COLUMN postrider.event.type IS 'Kind of event; NULL when emit was giv
 COMMENT ON COLUMN postrider.event.id IS 'What emit returned';
 COMMENT ON COLUMN postrider.event.content_type IS 'application/json for emit, what the service said for emit_bytes';
 COMMENT ON COLUMN postrider.event.headers IS 'The service''s own headers, name to text; an empty object for none';
-COMMENT ON COLUMN postrider.event.payload IS 'The payload where content_type is JSON, else NULL';
-COMMENT ON COLUMN postrider.event.payload_bytes IS 'The payload of any other content type, else NULL';
+COMMENT ON COLUMN postrider.event.payload IS 'The payload where content_type is JSON and it is one, else NULL';
+COMMENT ON COLUMN postrider.event.payload_bytes IS 'Any other payload, else NULL';
 COMMENT ON COLUMN postrider.event.commit_time IS 'When the source committed, by the source''s clock';
 COMMENT ON COLUMN postrider.event.last IS 'True on the last event of its source transaction';
 
@@ -183,25 +183,53 @@ COMMENT ON COLUMN postrider.audit.last_ordinal IS 'Last event concerned, if any'
 COMMENT ON COLUMN postrider.audit.events IS 'Events that were skipped, so that they are not lost';
 COMMENT ON COLUMN postrider.audit.detail IS 'Error or reason, in words';
 
--- Builds what a projection receives from arrays of columns: one statement, however many events.
+-- NULL for what is no jsonb: a content type promises JSON, but nobody has looked.
+CREATE FUNCTION postrider.try_jsonb(payload text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN payload::jsonb;
+EXCEPTION
+  WHEN data_exception OR program_limit_exceeded THEN RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION postrider.try_jsonb(text) IS 'The text as jsonb, or NULL where it is none';
+
+-- Builds what a projection receives from arrays of columns: one statement, however many events. It never refuses a
+-- payload: one that could not become an event could be neither applied nor set aside.
 CREATE FUNCTION postrider.to_events(ordinals bigint[], positions text[], subjects text[], keys text[], types text[],
                                     ids text[], content_types text[], headers text[], payloads text[],
                                     payload_bytes text[], commit_times_us bigint[], lasts boolean[])
 RETURNS postrider.event[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT coalesce(array_agg(ROW(o, p, s, k, t, i::uuid, c, h::jsonb, j::jsonb, decode(b, 'hex'),
-                                timestamptz 'epoch' + u * interval '1 microsecond', l)::postrider.event ORDER BY n), '{}')
-  FROM ROWS FROM (unnest(ordinals), unnest(positions), unnest(subjects), unnest(keys), unnest(types), unnest(ids),
-                  unnest(content_types), unnest(headers), unnest(payloads), unnest(payload_bytes),
-                  unnest(commit_times_us), unnest(lasts))
-       WITH ORDINALITY AS e (o, p, s, k, t, i, c, h, j, b, u, l, n)
+BEGIN
+  RETURN (
+    SELECT coalesce(array_agg(ROW(o, p, s, k, t, i::uuid, c, h::jsonb, j::jsonb, decode(b, 'hex'),
+                                  timestamptz 'epoch' + u * interval '1 microsecond', l)::postrider.event ORDER BY n), '{}')
+    FROM ROWS FROM (unnest(ordinals), unnest(positions), unnest(subjects), unnest(keys), unnest(types), unnest(ids),
+                    unnest(content_types), unnest(headers), unnest(payloads), unnest(payload_bytes),
+                    unnest(commit_times_us), unnest(lasts))
+         WITH ORDINALITY AS e (o, p, s, k, t, i, c, h, j, b, u, l, n));
+EXCEPTION
+  WHEN data_exception OR program_limit_exceeded THEN
+    -- Some payload is no jsonb: each by itself.
+    RETURN (
+      SELECT array_agg(ROW(o, p, s, k, t, i::uuid, c, h::jsonb, v.json,
+                           CASE WHEN j IS NOT NULL AND v.json IS NULL THEN convert_to(j, 'UTF8') ELSE decode(b, 'hex') END,
+                           timestamptz 'epoch' + u * interval '1 microsecond', l)::postrider.event ORDER BY n)
+      FROM ROWS FROM (unnest(ordinals), unnest(positions), unnest(subjects), unnest(keys), unnest(types), unnest(ids),
+                      unnest(content_types), unnest(headers), unnest(payloads), unnest(payload_bytes),
+                      unnest(commit_times_us), unnest(lasts))
+           WITH ORDINALITY AS e (o, p, s, k, t, i, c, h, j, b, u, l, n),
+           LATERAL (SELECT postrider.try_jsonb(j) AS json OFFSET 0) v);
+END
 $$;
-COMMENT ON FUNCTION postrider.to_events(bigint[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], boolean[]) IS 'Columns of events to an array of postrider.event, in the order given';
+COMMENT ON FUNCTION postrider.to_events(bigint[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], boolean[]) IS 'Columns of events to an array of postrider.event, in the order given; a payload that is no jsonb becomes payload_bytes';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA postrider FROM PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA postrider TO postrider_applier;
 GRANT INSERT, UPDATE, DELETE ON postrider.cursor, postrider.coverage, postrider.stopped, postrider.parked TO postrider_applier;
 GRANT INSERT ON postrider.audit TO postrider_applier;
-GRANT EXECUTE ON FUNCTION postrider.to_events(bigint[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], boolean[]) TO postrider_applier;
+GRANT EXECUTE ON FUNCTION postrider.to_events(bigint[], text[], text[], text[], text[], text[], text[], text[], text[], text[], bigint[], boolean[]), postrider.try_jsonb(text) TO postrider_applier;
 GRANT SELECT ON postrider.cursor, postrider.coverage, postrider.stopped TO postrider_reader;

@@ -59,23 +59,30 @@ BEGIN
       USING ERRCODE = 'undefined_object',
             HINT = 'SELECT readmodel FROM postrider.cursor lists them; one that is being rebuilt cannot be waited for.';
   END IF;
-  -- Says to a rebuild that this snapshot reads nothing of a read model: 28791 is "pw".
-  PERFORM pg_advisory_xact_lock_shared(28791, 0);
-  LOOP
-    -- Each turn sees what is committed by then: the function is volatile and the transaction READ COMMITTED.
-    -- One whose system is not known might be of the token's, so it is waited for, too.
-    SELECT coalesce(bool_or(c.system_id = v_fields[1]), false), coalesce(bool_and(coalesce(c.covers, false)), false)
-      INTO v_known, v_covered
-      FROM postrider.covering(v_timeline, v_lsn) c
-      WHERE (c.readmodel = wait_for.readmodel OR wait_for.readmodel IS NULL)
-        AND (c.system_id = v_fields[1] OR c.system_id IS NULL);
-    IF v_known AND v_covered THEN
-      RETURN true;
-    END IF;
-    EXIT WHEN clock_timestamp() >= v_deadline;
-    PERFORM pg_sleep(greatest(least(v_pause, extract(epoch FROM v_deadline - clock_timestamp())), 0));
-    v_pause := least(v_pause * 1.5, 0.005);
-  END LOOP;
+  BEGIN
+    -- Says to a rebuild that this snapshot reads nothing of a read model: 28791 is "pw". Only while it waits: the
+    -- block is left by an exception of its own, whose rollback frees the lock, so that the rest of the transaction
+    -- is waited for like any other.
+    PERFORM pg_advisory_xact_lock_shared(28791, 0);
+    LOOP
+      -- Each turn sees what is committed by then: the function is volatile and the transaction READ COMMITTED.
+      -- One whose system is not known might be of the token's, so it is waited for, too.
+      SELECT coalesce(bool_or(c.system_id = v_fields[1]), false), coalesce(bool_and(coalesce(c.covers, false)), false)
+        INTO v_known, v_covered
+        FROM postrider.covering(v_timeline, v_lsn) c
+        WHERE (c.readmodel = wait_for.readmodel OR wait_for.readmodel IS NULL)
+          AND (c.system_id = v_fields[1] OR c.system_id IS NULL);
+      EXIT WHEN (v_known AND v_covered) OR clock_timestamp() >= v_deadline;
+      PERFORM pg_sleep(greatest(least(v_pause, extract(epoch FROM v_deadline - clock_timestamp())), 0));
+      v_pause := least(v_pause * 1.5, 0.005);
+    END LOOP;
+    RAISE EXCEPTION 'postrider: waited' USING ERRCODE = 'PW000';
+  EXCEPTION
+    WHEN SQLSTATE 'PW000' THEN NULL;
+  END;
+  IF v_known AND v_covered THEN
+    RETURN true;
+  END IF;
   IF NOT v_known THEN
     SELECT string_agg(DISTINCT c.system_id, ', ') INTO v_systems FROM postrider.covering(v_timeline, v_lsn) c
       WHERE c.readmodel = wait_for.readmodel OR wait_for.readmodel IS NULL;

@@ -14,6 +14,24 @@ bool is_json(std::string_view content_type) {
          content_type.ends_with("+json");
 }
 
+// What PostgreSQL takes as text: UTF-8 without NUL, shortest forms, no surrogates.
+bool is_text(std::string_view bytes) {
+  for (std::size_t i = 0; i < bytes.size();) {
+    const auto lead = static_cast<unsigned char>(bytes[i]);
+    const std::size_t more = lead < 0x80 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+    if (lead == 0 || (lead >= 0x80 && lead < 0xC2) || lead > 0xF4 || i + more >= bytes.size())
+      return false;
+    for (std::size_t k = 1; k <= more; ++k)
+      if ((static_cast<unsigned char>(bytes[i + k]) & 0xC0U) != 0x80U) return false;
+    const auto second = more > 0 ? static_cast<unsigned char>(bytes[i + 1]) : 0U;
+    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
+        (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F))
+      return false;
+    i += more + 1;
+  }
+  return true;
+}
+
 std::string hex(std::string_view bytes) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
@@ -60,7 +78,7 @@ void EventArrays::add(const ReceivedEvent& event) {
     c.headers.add(json_object(
         std::map<std::string, std::string>(event.headers.begin(), event.headers.end())));
   }
-  if (is_json(event.content_type)) {
+  if (is_json(event.content_type) && is_text(event.payload)) {
     c.payloads.add(event.payload);
     c.payload_bytes.add(std::nullopt);
   } else {

@@ -33,8 +33,8 @@ bool lock(pqxx::transaction_base& tx, const std::string& readmodel, std::int64_t
               .empty();
 }
 
-// Its events that `projection` is for, to its function.
-void apply(pqxx::transaction_base& tx, const SqlProjection& projection,
+// Its events that `projection` is for, to its function. False when there are none.
+bool apply(pqxx::transaction_base& tx, const SqlProjection& projection,
            const std::string& readmodel, std::int64_t ordinal) {
   std::string wanted;
   for (const auto& row :
@@ -44,13 +44,14 @@ void apply(pqxx::transaction_base& tx, const SqlProjection& projection,
                  readmodel, ordinal))
     if (matches(projection.subjects(), row[1].as<std::string>()))
       wanted += (wanted.empty() ? "" : ",") + row[0].as<std::string>();
-  if (wanted.empty()) return;
+  if (wanted.empty()) return false;
   sql::exec(tx,
             "SELECT " + projection.quoted_function(tx) +
                 "((SELECT array_agg(e ORDER BY (e).ordinal) FROM (SELECT unnest(events) AS e FROM "
                 "postrider.parked WHERE readmodel = $1 AND first_ordinal = $2) s "
                 "WHERE (e).ordinal = ANY ($3::bigint[])))",
             readmodel, ordinal, "{" + wanted + "}");
+  return true;
 }
 
 // Out of table parked, into the audit.
@@ -92,10 +93,18 @@ bool retry_parked(const ReadModelOptions& options,
     pqxx::work tx(*connection);
     found = lock(tx, options.name, ordinal);
     if (!found) return;
+    bool applied = false;
     for (const auto& projection : projections) {
       at = projection->name();
-      apply(tx, *projection, options.name, ordinal);
+      if (apply(tx, *projection, options.name, ordinal)) applied = true;
     }
+    if (!applied)
+      throw Failure(
+          ErrorKind::kConfiguration,
+          "read model " + options.name + ", parked ordinal " + std::to_string(first_ordinal) +
+              ": no [[projection]] of the configuration takes any of its events",
+          "it stays parked: give the projection its pattern back; events of a C++ handler "
+          "are applied by the service, which finds them in postrider.parked");
     remove(tx, options.name, ordinal, "retry");
     at = "commit";
     tx.commit();

@@ -1,5 +1,7 @@
 #include "readmodel/postgres/rebuild_schema.h"
 
+#include <spdlog/spdlog.h>
+
 #include <optional>
 
 #include "base/error.h"
@@ -99,6 +101,7 @@ void require_swappable(pqxx::connection& connection, const ReadModelOptions& liv
                     "GRANT CREATE ON DATABASE ... TO the applier's role");
     const std::string old = live.schema + "__old";
     if (schema_exists(tx, old) && !is_ours(comment_of(tx, old))) refuse_strange_schema(old);
+    if (schema_exists(tx, old)) require_independent(tx, old);
     const auto owned = sql::exec(tx,
                                  "SELECT pg_has_role(nspowner, 'USAGE') "
                                  "FROM pg_catalog.pg_namespace WHERE nspname = $1",
@@ -108,13 +111,17 @@ void require_swappable(pqxx::connection& connection, const ReadModelOptions& liv
       throw Failure(ErrorKind::kNoPermission,
                     "schema \"" + live.schema + "\" does not belong to the applier's role",
                     "ALTER SCHEMA " + live.schema + " OWNER TO the applier's role");
-    const auto dependents = sql::exec(tx, kDependents, live.schema)[0][0];
-    if (!dependents.is_null())
-      throw Failure(ErrorKind::kConfiguration,
-                    "outside of schema \"" + live.schema +
-                        "\" these depend on it: " + dependents.as<std::string>(),
-                    "make them in the setup file, or drop them and make them again afterwards");
+    require_independent(tx, live.schema);
   });
+}
+
+void require_independent(pqxx::transaction_base& tx, const std::string& schema) {
+  const auto dependents = sql::exec(tx, kDependents, schema)[0][0];
+  if (!dependents.is_null())
+    throw Failure(
+        ErrorKind::kConfiguration,
+        "outside of schema \"" + schema + "\" these depend on it: " + dependents.as<std::string>(),
+        "make them in the setup file, or drop them and make them again afterwards");
 }
 
 Begun begin_rebuild(pqxx::connection& connection, const ReadModelOptions& live) {
@@ -151,6 +158,15 @@ bool drop_old_schema(pqxx::connection& connection, const std::string& schema) {
     pqxx::work tx(connection);
     if (!schema_exists(tx, old)) return true;
     if (!is_ours(comment_of(tx, old))) return true;
+    // CASCADE is for what lies within; what somebody has made upon it since is not ours to drop.
+    const auto dependents = sql::exec(tx, kDependents, old)[0][0];
+    if (!dependents.is_null()) {
+      spdlog::error(
+          "schema {} holds tables that a rebuild replaced, and stays, since these still depend on "
+          "it: {}; drop them, or the schema yourself",
+          old, dependents.as<std::string>());
+      return true;
+    }
     tx.exec("SET LOCAL lock_timeout = '200ms'");
     tx.exec("DROP SCHEMA IF EXISTS " + tx.quote_name(old) + " CASCADE");
     tx.commit();

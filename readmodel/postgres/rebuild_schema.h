@@ -24,6 +24,8 @@ namespace postrider {
 // Refuses what the swap could not do: another owner's schema, objects elsewhere that depend on the
 // live tables (they would go on reading the old ones, and be dropped with them).
 void require_swappable(pqxx::connection& connection, const ReadModelOptions& live);
+// Throws kConfiguration while objects outside of `schema` depend on what lies within.
+void require_independent(pqxx::transaction_base& tx, const std::string& schema);
 
 enum class Begun { kAnew, kGoesOn };
 // Makes the new schema and its cursor row, or finds those of an interrupted rebuild. One that was

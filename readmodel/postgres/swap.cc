@@ -30,7 +30,7 @@ WHERE a.datname = current_database() AND a.usesysid IS NOT NULL AND a.pid <> pg_
   AND a.backend_xmin IS NOT NULL AND NOT pg_backend_pid() = ANY (pg_blocking_pids(a.pid))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks w WHERE w.pid = a.pid AND w.locktype = 'advisory'
                   AND w.classid = 28791 AND w.objid = 0 AND w.objsubid = 2)
-ORDER BY 1)";
+)";
 
 // Statements that give the objects of schema $2 what was granted on those of the same name in $1.
 constexpr const char* kGrants = R"(
@@ -94,6 +94,8 @@ Swap::Outcome Swap::exchange() {
     if (!old_snapshots_end()) return Outcome::kOldSnapshots;
     if (!lock_tables()) return Outcome::kTablesInUse;
     POSTRIDER_FAILPOINT("rebuild.tables_locked");
+    // Again, since somebody may have made a view upon them while the new ones were built.
+    require_independent(*tx_, live_.schema);
     rename();
     move_rows();
     POSTRIDER_FAILPOINT("rebuild.before_commit");
@@ -108,6 +110,7 @@ bool Swap::old_snapshots_end() {
   const auto snapshots = [&] {
     std::vector<std::string> all;
     for (const auto& row : tx_->exec(kSnapshots)) all.push_back(row[0].as<std::string>());
+    std::ranges::sort(all);
     return all;
   };
   auto waiting = snapshots();

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "dev/ports.h"
@@ -156,6 +157,85 @@ TEST_F(Poison, SkipLeavesAnAuditRowWithTheEvents) {
                        "(SELECT string_agg(key, '') FROM unnest(events)) FROM postrider.audit"),
             "skipapplier2-4 bxc");
   EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.stopped"), "0");
+}
+
+// Whoever commits the audit row loses the connection, once: what is in doubt is read again.
+TEST_F(Poison, SkipGoesOnWhenTheConnectionBreaksAtItsCommit) {
+  begin();
+  poison("x");
+  emit({"a", "x", "b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  target_sql(
+      "CREATE SEQUENCE public.broken; GRANT USAGE ON SEQUENCE public.broken TO applier;"
+      "CREATE FUNCTION public.break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "IF nextval('public.broken') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); "
+      "PERFORM pg_sleep(0); END IF; RETURN NULL; END $$;"
+      "CREATE CONSTRAINT TRIGGER break_off AFTER INSERT ON postrider.audit DEFERRABLE INITIALLY "
+      "DEFERRED FOR EACH ROW EXECUTE FUNCTION public.break_off()");
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(3)) << applier->log();
+  EXPECT_EQ(entries(), "ab");
+  EXPECT_EQ(target_sql("SELECT last_value FROM public.broken"), "2") << "it must have been broken once";
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.audit"), "1");
+  EXPECT_TRUE(applier->running());
+}
+
+// The content type is the service's word, nothing more.
+TEST_F(Poison, PayloadsThatAreNoJsonStopNothingAndCanBeSetAside) {
+  (void)ledger_config("on_poison = \"park\"");
+  begin();
+  const auto emit_json = [&](const std::string& bytes, const std::string& key) {
+    app_sql("SELECT outbox.emit_bytes('e', '" + bytes + "'::bytea, '" + key +
+            "', content_type => 'application/json')");
+  };
+  emit_json("{bad", "a");
+  emit_json("\\xfffe", "b");        // no UTF-8
+  emit_json("\"\\\\u0000\"", "c");  // JSON, and no jsonb
+  emit_json("{\"good\": 1}", "d");
+  catch_up();
+  {
+    const auto applier = apply();
+    ASSERT_TRUE(applied(4)) << applier->log();
+  }
+  EXPECT_EQ(entries(), "abcd");
+  poison("x");
+  emit_json("{bad", "x");
+  emit({"e"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(applied(6)) << applier->log();
+  EXPECT_EQ(entries(), "abcde");
+  EXPECT_EQ(target_sql("SELECT convert_from(events[1].payload_bytes, 'UTF8') || "
+                       "(events[1].payload IS NULL) FROM postrider.parked"),
+            "{badtrue");
+  heal();
+  ASSERT_EQ(command({"retry", "ledger", "--parked"}), 0) << output();
+  EXPECT_EQ(target_sql("SELECT n FROM ledger.tally"), "6");
+}
+
+TEST_F(Poison, ParkedTransactionThatNoProjectionTakesStaysParked) {
+  (void)ledger_config("on_poison = \"park\"");
+  begin();
+  poison("x");
+  emit({"x"});
+  catch_up();
+  {
+    const auto applier = apply();
+    ASSERT_TRUE(applied(1)) << applier->log();
+  }
+  const auto path = ledger_config("on_poison = \"park\"");
+  std::string text = [&] {
+    std::ifstream file(path);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }();
+  const std::string wide = "subjects = \"shop.>\"";
+  text.replace(text.find(wide), wide.size(), "subjects = \"shop.other\"");
+  std::ofstream(path, std::ios::trunc) << text;
+  EXPECT_EQ(command({"retry", "ledger", "--parked"}), 78) << output();
+  EXPECT_NE(output().find("stays parked"), std::string::npos) << output();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.parked"), "1");
 }
 
 TEST_F(Poison, LargerThanMemoryIsSkippedWhole) {

@@ -142,6 +142,22 @@ TEST_F(Rebuild, IsNotHeldUpByWhoeverWaitsForTheReadModel) {
   PQfinish(waiter);
 }
 
+// Made while the new tables are built: the swap would leave it on the old ones, and drop it with
+// them.
+TEST_F(Rebuild, RefusesToSwapUnderAViewThatWasMadeMeanwhile) {
+  begin();
+  const auto rebuild = apply({"rebuild", "ledger"}, "rebuild.before_swap=stop", "rebuild");
+  ASSERT_TRUE(dev::wait_until([&] { return rebuild->stopped(); }, kPatience)) << rebuild->log();
+  target_sql("CREATE VIEW public.keys AS SELECT key FROM ledger.entry");
+  rebuild->resume();
+  EXPECT_EQ(rebuild->wait(kPatience), 78) << rebuild->log();
+  EXPECT_NE(rebuild->log().find("view keys"), std::string::npos) << rebuild->log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM public.keys"), "3");
+  EXPECT_EQ(target_sql(kGeneration), "1");
+  target_sql("DROP VIEW public.keys");
+  EXPECT_EQ(command({"rebuild", "ledger"}), 0) << output();
+}
+
 TEST_F(Rebuild, RefusesASecondOneAtTheSameTime) {
   begin();
   const auto first = apply({"rebuild", "ledger"}, "rebuild.before_swap=stop", "rebuild");

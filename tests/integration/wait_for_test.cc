@@ -201,6 +201,18 @@ TEST_F(WaitFor, TellsAStrangeSystemFromOneThatIsLate) {
   EXPECT_EQ(now("8:1:0/201"), "f");
 }
 
+// A rebuild passes over whoever waits, but not over what their transaction does afterwards.
+TEST_F(WaitFor, LeavesNoLockBehind) {
+  add("orders");
+  covered("orders", "7", 1, "0/200");
+  const std::string locks =
+      "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+  EXPECT_EQ(database.run("reader", "BEGIN; " + call("7:1:0/200") + "; " + locks), "0");
+  EXPECT_EQ(database.run("reader",
+                         "BEGIN; SELECT postrider.wait_for('7:1:0/900', '0 seconds'); " + locks),
+            "0");
+}
+
 TEST_F(WaitFor, IsForReadersAndAppliersAndNobodyElse) {
   add("orders");
   covered("orders", "7", 1, "0/200");
