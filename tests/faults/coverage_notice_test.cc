@@ -113,7 +113,7 @@ TEST_F(CoverageNotice, CoversAnEventSoonAfterItsCommit) {
   const auto notice = wait_for(token());
   ASSERT_TRUE(notice);
   EXPECT_EQ(notice->position, position);
-  EXPECT_EQ(notice->incarnation, client.api("STREAM.INFO.SHOP")["created"]);
+  EXPECT_EQ(notice->incarnation, client.api("STREAM.INFO.SHOP")["created"].get<std::string>());
 }
 
 TEST_F(CoverageNotice, GoesOnWhileOnlyOthersWrite) {
