@@ -44,8 +44,9 @@ void StreamScan::open() {
   const auto stream = feed_.stream_info(options_.stream.name);
   if (!stream) return;
   const auto first = std::max<std::uint64_t>(stream->first_seq, 1);
+  keeps_for_ever_ = stream->max_age.count() == 0;
   // All gone by age: whatever is not there may have been.
-  if (stream->messages == 0 && stream->last_seq > 0)
+  if (stream->messages == 0 && stream->last_seq > 0 && !keeps_for_ever_)
     horizon_us_ = std::numeric_limits<std::int64_t>::max();
   seq_ = first - 1;
   feed_.open(options_.stream.name, options_.source.name, first);
@@ -91,7 +92,7 @@ void StreamScan::wait(milliseconds longest) {
 // Before anybody is accused of a gap: was a message not delivered, or has it aged out meanwhile?
 void StreamScan::excuse_gap(const ReceivedEvent& event) {
   const auto stream = feed_.stream_info(options_.stream.name);
-  if (!stream || stream->first_seq >= event.seq) {
+  if (!keeps_for_ever_ && (!stream || stream->first_seq >= event.seq)) {
     chain_.forget();
     horizon_us_ = event.place.fingerprint.commit_time_us;
     return;
@@ -113,7 +114,12 @@ void StreamScan::take(const ReceivedEvent& event) {
   }
   if (messages_++ == 0) {
     first_ordinal_ = event.place.ordinal;
-    if (first_ordinal_ > 1) horizon_us_ = event.place.fingerprint.commit_time_us;
+    if (first_ordinal_ > 1 && keeps_for_ever_)
+      findings_.add(StreamFault::kGap,
+                    "the stream begins with ordinal " + std::to_string(first_ordinal_) +
+                        ", although its max_age is 0: what stood before it did not age out");
+    else if (first_ordinal_ > 1)
+      horizon_us_ = event.place.fingerprint.commit_time_us;
   }
   if (chain_.would_gap(event.place)) excuse_gap(event);
   chain_.accept(event.seq, event.place);

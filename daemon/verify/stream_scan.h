@@ -62,6 +62,7 @@ class StreamScan {
   std::uint64_t messages_ = 0;
   std::uint64_t first_ordinal_ = 0;
   std::optional<std::int64_t> horizon_us_;
+  bool keeps_for_ever_ = false;  // then nothing can have aged out
   std::optional<CoverageNotice> notice_;  // the newest one
   std::vector<ReceivedEvent> arrived_;
   std::vector<std::string> notices_;

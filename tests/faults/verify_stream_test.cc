@@ -14,12 +14,13 @@ constexpr int kCouldNotSay = 2;
 class VerifyStream : public World {
  protected:
   // A stream in which a test may do what the relay's own stream refuses.
-  void make_unguarded_stream() {
+  void make_unguarded_stream(std::chrono::nanoseconds max_age = {}) {
     nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
                                              {"subjects", {"shop.>"}},
                                              {"storage", "file"},
                                              {"retention", "limits"},
                                              {"discard", "new"},
+                                             {"max_age", max_age.count()},
                                              {"duplicate_window", 1'000'000'000}});
   }
   void emit(int transactions, int events) {
@@ -164,8 +165,19 @@ TEST_F(VerifyStream, DoesNotAccuseWhatIsNotPublishedYet) {
   EXPECT_EQ(verify(), kEqual) << said_;
 }
 
-TEST_F(VerifyStream, CountsWhatIsOlderThanTheStream) {
+TEST_F(VerifyStream, AccusesAStreamThatKeepsForEverAndLacksItsBeginning) {
   make_unguarded_stream();
+  const auto relay = start_relay();
+  emit(10, 2);
+  ASSERT_TRUE(wait_for_seq(20));
+  nats_client().api("STREAM.PURGE.SHOP", {{"seq", 11}});
+  EXPECT_EQ(verify(), kDiffers) << said_;
+  EXPECT_EQ(faults("gap"), 1);
+  EXPECT_EQ(faults("lost"), 10);
+}
+
+TEST_F(VerifyStream, CountsWhatIsOlderThanTheStream) {
+  make_unguarded_stream(std::chrono::hours(1));
   const auto relay = start_relay();
   emit(10, 2);
   ASSERT_TRUE(wait_for_seq(20));
