@@ -85,7 +85,8 @@ void ApplySession::run() {
 }
 
 bool ApplySession::finished() const {
-  return options_.until_caught_up && pending_.events.empty() && chain_->end().seq >= caught_up_seq_;
+  // What is left then is the beginning of a source transaction whose rest is not published yet.
+  return options_.until_caught_up && pending_.complete == 0 && chain_->end().seq >= caught_up_seq_;
 }
 
 milliseconds ApplySession::heartbeat_interval() const {

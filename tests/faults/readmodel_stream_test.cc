@@ -69,6 +69,23 @@ TEST_F(ReadModelStream, ThatIsMadeAnewIsFoundByOrdinal) {
   EXPECT_EQ(accounts(), expected_accounts());
 }
 
+// A relay died there: what is whole is applied, and the rest is nothing to wait for.
+TEST_F(ReadModelStream, ThatEndsInTheMiddleOfATransactionIsCaughtUpWith) {
+  {
+    const auto relay = start_relay(unconfirmed());
+    ASSERT_NO_FATAL_FAILURE(carry(5));
+  }
+  const auto doomed = start_relay(unconfirmed(), "publish.mid_transaction=kill@20", "doomed");
+  sql("SELECT transfer('h1', 'h2', 1, 'table') FROM generate_series(1, 20)");
+  ASSERT_TRUE(doomed->wait(kPatience).has_value());
+  ASSERT_GT(last_seq(), sent_) << "a part of it must be in the stream";
+  apply_all();
+  EXPECT_EQ(applied_ordinal(), sent_);
+  catch_up(unconfirmed());
+  apply_all();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
 TEST_F(ReadModelStream, ThatLacksAMessageHaltsTheReadModel) {
   make_stream_with_delete();
   const auto relay = start_relay(unconfirmed());
