@@ -279,7 +279,8 @@ TEST_F(Daemon, SpendsNoTimeOnADeadWalsenderWhileItsWindowIsFull) {
   emit(10);
   ASSERT_TRUE(wait_for_seq(10)) << relay->log();
   proxy.drop_acknowledgements(true);
-  emit(1000);
+  // So few that the server's socket takes them all: one that is blocked in a write cannot end.
+  emit(100);
   ASSERT_TRUE(
       dev::wait_until([&] { return metric("postrider_in_flight_messages") == 10; }, kPatience));
   const auto before = relay->cpu_ticks();
@@ -290,7 +291,7 @@ TEST_F(Daemon, SpendsNoTimeOnADeadWalsenderWhileItsWindowIsFull) {
       << relay->log();
   EXPECT_LT(relay->cpu_ticks() - before, static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)) / 2);
   proxy.drop_acknowledgements(false);
-  EXPECT_TRUE(wait_for_seq(1010)) << relay->log();
+  EXPECT_TRUE(wait_for_seq(110)) << relay->log();
 }
 
 TEST_F(Daemon, StopsWhenAskedWhileTheBrokerIsDown) {
