@@ -124,6 +124,30 @@ void require_independent(pqxx::transaction_base& tx, const std::string& schema) 
         "make them in the setup file, or drop them and make them again afterwards");
 }
 
+std::string tables_in(pqxx::transaction_base& tx, const std::string& schema) {
+  std::string tables;
+  for (const auto& row :
+       sql::exec(tx,
+                 "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN "
+                 "pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                 "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') ORDER BY 1",
+                 schema))
+    tables += (tables.empty() ? "" : ", ") + row[0].as<std::string>();
+  return tables;
+}
+
+bool try_lock_tables(pqxx::transaction_base& tx, const std::string& tables) {
+  if (tables.empty()) return true;
+  try {
+    tx.exec("SET LOCAL lock_timeout = '200ms'");
+    tx.exec("LOCK TABLE " + tables + " IN ACCESS EXCLUSIVE MODE");
+    return true;
+  } catch (const pqxx::sql_error& e) {
+    if (sql::sqlstate(e) != "55P03") throw;
+    return false;
+  }
+}
+
 Begun begin_rebuild(pqxx::connection& connection, const ReadModelOptions& live) {
   const ReadModelOptions anew = rebuild_options(live);
   return translated([&] {
@@ -158,16 +182,18 @@ bool drop_old_schema(pqxx::connection& connection, const std::string& schema) {
     pqxx::work tx(connection);
     if (!schema_exists(tx, old)) return true;
     if (!is_ours(comment_of(tx, old))) return true;
+    // Locked, so that nobody makes something upon them between the look and the drop.
+    if (!try_lock_tables(tx, tables_in(tx, old))) return false;
     // CASCADE is for what lies within; what somebody has made upon it since is not ours to drop.
     const auto dependents = sql::exec(tx, kDependents, old)[0][0];
     if (!dependents.is_null()) {
       spdlog::error(
           "schema {} holds tables that a rebuild replaced, and stays, since these still depend on "
-          "it: {}; drop them, or the schema yourself",
+          "it: {}; drop them, or make them again upon the new tables, and the next start of the "
+          "applier or rebuild drops it",
           old, dependents.as<std::string>());
       return true;
     }
-    tx.exec("SET LOCAL lock_timeout = '200ms'");
     tx.exec("DROP SCHEMA IF EXISTS " + tx.quote_name(old) + " CASCADE");
     tx.commit();
     return true;

@@ -27,12 +27,18 @@ void require_swappable(pqxx::connection& connection, const ReadModelOptions& liv
 // Throws kConfiguration while objects outside of `schema` depend on what lies within.
 void require_independent(pqxx::transaction_base& tx, const std::string& schema);
 
+// The tables of a schema, as LOCK TABLE wants them; empty for none.
+[[nodiscard]] std::string tables_in(pqxx::transaction_base& tx, const std::string& schema);
+// Locks them against everybody, waiting shortly. False when they are in use; `tx` has failed then.
+[[nodiscard]] bool try_lock_tables(pqxx::transaction_base& tx, const std::string& tables);
+
 enum class Begun { kAnew, kGoesOn };
 // Makes the new schema and its cursor row, or finds those of an interrupted rebuild. One that was
 // made by another setup file is dropped and begun again. What a projection refused is tried again.
 [[nodiscard]] Begun begin_rebuild(pqxx::connection& connection, const ReadModelOptions& live);
 
-// Drops SCHEMA__old, if it is ours. False when somebody still uses its tables.
+// Drops SCHEMA__old, if it is ours. False when somebody still uses its tables. It stays, and an
+// error is logged, while objects outside depend on it: they are not ours to drop.
 [[nodiscard]] bool drop_old_schema(pqxx::connection& connection, const std::string& schema);
 
 // True when a process holds the lock of that read model: it will go on with the new tables.

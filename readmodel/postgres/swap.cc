@@ -125,23 +125,10 @@ bool Swap::old_snapshots_end() {
 }
 
 bool Swap::lock_tables() {
-  std::string tables;
-  for (const auto& row :
-       sql::exec(*tx_,
-                 "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN "
-                 "pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                 "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') ORDER BY 1",
-                 live_.schema))
-    tables += (tables.empty() ? "" : ", ") + row[0].as<std::string>();
-  if (tables.empty()) return true;
-  try {
-    tx_->exec("LOCK TABLE " + tables + " IN ACCESS EXCLUSIVE MODE");
-    return true;
-  } catch (const pqxx::sql_error& e) {
-    if (sql::sqlstate(e) != "55P03") throw;
-    whom_ = "a reader of " + tables;
-    return false;
-  }
+  const std::string tables = tables_in(*tx_, live_.schema);
+  if (try_lock_tables(*tx_, tables)) return true;
+  whom_ = "a reader of " + tables;
+  return false;
 }
 
 void Swap::carry_privileges() {

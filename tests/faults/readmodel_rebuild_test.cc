@@ -158,6 +158,42 @@ TEST_F(Rebuild, RefusesToSwapUnderAViewThatWasMadeMeanwhile) {
   EXPECT_EQ(command({"rebuild", "ledger"}), 0) << output();
 }
 
+// A foreign key, and the last moment: the check is of the swap's own transaction.
+TEST_F(Rebuild, RefusesToSwapUnderAForeignKeyThatWasMadeMeanwhile) {
+  begin();
+  const auto rebuild = apply({"rebuild", "ledger"}, "rebuild.before_swap=stop", "rebuild");
+  ASSERT_TRUE(dev::wait_until([&] { return rebuild->stopped(); }, kPatience)) << rebuild->log();
+  target_sql("CREATE TABLE public.note (id uuid REFERENCES ledger.entry (id))");
+  rebuild->resume();
+  EXPECT_EQ(rebuild->wait(kPatience), 78) << rebuild->log();
+  EXPECT_NE(rebuild->log().find("constraint note_id_fkey"), std::string::npos) << rebuild->log();
+  EXPECT_EQ(target_sql(kGeneration), "1");
+  emit({"d"});
+  catch_up();
+  EXPECT_EQ(command({"--until-caught-up"}), 0) << output();
+  expect_exact();
+}
+
+// Made between the swap and the drop, by whoever still had the old tables' names.
+TEST_F(Rebuild, DoesNotDropWhatSomebodyMadeUponTheReplacedTables) {
+  begin();
+  const auto rebuild = apply({"rebuild", "ledger"}, "rebuild.after_commit=stop", "rebuild");
+  ASSERT_TRUE(dev::wait_until([&] { return rebuild->stopped(); }, kPatience)) << rebuild->log();
+  target_sql("CREATE VIEW public.keys AS SELECT key FROM ledger__old.entry");
+  rebuild->resume();
+  EXPECT_EQ(rebuild->wait(kPatience), 0) << rebuild->log();
+  EXPECT_NE(rebuild->log().find("view keys"), std::string::npos) << rebuild->log();
+  EXPECT_EQ(command({"--until-caught-up"}), 0) << output();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM public.keys"), "3");
+  EXPECT_EQ(command({"rebuild", "ledger"}), 78) << output();
+  EXPECT_NE(output().find("ledger__old"), std::string::npos) << output();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM public.keys"), "3");
+  target_sql("DROP VIEW public.keys");
+  EXPECT_EQ(command({"--until-caught-up"}), 0) << output();
+  expect_nothing_left_over();
+  expect_exact();
+}
+
 TEST_F(Rebuild, RefusesASecondOneAtTheSameTime) {
   begin();
   const auto first = apply({"rebuild", "ledger"}, "rebuild.before_swap=stop", "rebuild");

@@ -1,5 +1,6 @@
 // postrider.wait_for(): rows written by hand stand for an applier.
 #include <gtest/gtest.h>
+#include <libpq-fe.h>
 
 #include <chrono>
 #include <future>
@@ -211,6 +212,18 @@ TEST_F(WaitFor, LeavesNoLockBehind) {
   EXPECT_EQ(database.run("reader",
                          "BEGIN; SELECT postrider.wait_for('7:1:0/900', '0 seconds'); " + locks),
             "0");
+  // Cancelled, which no handler sees.
+  const auto connection = PQconnectdb(database.conninfo("reader").c_str());
+  for (const char* statement : {"BEGIN", "SET LOCAL statement_timeout = '50ms'", "SAVEPOINT s"})
+    PQclear(PQexec(connection, statement));
+  auto* cancelled = PQexec(connection, "SELECT postrider.wait_for('7:1:0/900', '20 seconds')");
+  EXPECT_STREQ(PQresultErrorField(cancelled, PG_DIAG_SQLSTATE), "57014");
+  PQclear(cancelled);
+  PQclear(PQexec(connection, "ROLLBACK TO s"));
+  auto* rows = PQexec(connection, locks.c_str());
+  EXPECT_STREQ(PQgetvalue(rows, 0, 0), "0") << PQerrorMessage(connection);
+  PQclear(rows);
+  PQfinish(connection);
 }
 
 TEST_F(WaitFor, IsForReadersAndAppliersAndNobodyElse) {
