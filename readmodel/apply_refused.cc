@@ -116,7 +116,7 @@ void ApplySession::skip_piece() {
   open_->set_aside(part, piece.events, "skip");
   last_statement_ = now_;
   if (piece.ends) {
-    open_->commit();
+    open_->settle();
     spdlog::warn("read model {}: skipped ordinals {} to {}, ordered by {}", options_.name,
                  skip_->first_ordinal, part.last_ordinal, skip_->decided_by);
     skip_.reset();
@@ -169,7 +169,7 @@ void ApplySession::park(const Stop& refusal, std::size_t events) {
   const Cursor to = pending_.ends.front();
   Target::Transaction tx(target_, cursor_, to);
   tx.set_aside(refusal, {pending_.events.data(), events}, "park");
-  tx.commit();
+  tx.settle();
   cursor_ = to;
   drop_applied(1, events);
   board_.update([&](ReadModelStatus& status) {

@@ -192,7 +192,7 @@ void ApplySession::take_input() {
   const Cursor& end = chain_->end();
   if (end.ordinal == cursor_.ordinal && end.seq != 0 && !(end == cursor_)) {
     Target::Transaction tx(target_, cursor_, end);
-    tx.commit();
+    tx.settle();
     cursor_ = end;
   }
 }

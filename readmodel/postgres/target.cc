@@ -238,7 +238,7 @@ void Target::report_reached(const Barrier& barrier) {
 }
 
 Target::Transaction::Transaction(Target& target, const Cursor& from, const Cursor& to)
-    : target_(target), tx_(*target.connection_) {
+    : target_(target), tx_(translated([&] { return pqxx::work(*target.connection_); })) {
   move(from, to);
 }
 
@@ -325,6 +325,10 @@ void Target::Transaction::commit() {
   // In doubt from here until it returns: a broken connection leaves the outcome open, and the next
   // session reads the cursor. An SQL error is a refusal: a deferred constraint, for example.
   tx_.commit();
+}
+
+void Target::Transaction::settle() {
+  translated([&] { tx_.commit(); });
 }
 
 }  // namespace postrider

@@ -101,7 +101,10 @@ class Target {
     // Sets the events aside; with `action` "skip" the audit row keeps them, else table parked does.
     void set_aside(const Stop& stop, std::span<const ReceivedEvent> events, const char* action);
     void heartbeat();
+    // What the database refuses here (a deferred constraint) is thrown as pqxx::sql_error, for
+    // attempt() to judge; outside of it settle() throws Failure like everything else.
     void commit();
+    void settle();
     [[nodiscard]] pqxx::transaction_base& sql() { return tx_; }
 
    private:

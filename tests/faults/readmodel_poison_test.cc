@@ -177,7 +177,8 @@ TEST_F(Poison, SkipGoesOnWhenTheConnectionBreaksAtItsCommit) {
   ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
   ASSERT_TRUE(applied(3)) << applier->log();
   EXPECT_EQ(entries(), "ab");
-  EXPECT_EQ(target_sql("SELECT last_value FROM public.broken"), "2") << "it must have been broken once";
+  EXPECT_EQ(target_sql("SELECT last_value FROM public.broken"), "2")
+      << "it must have been broken once";
   EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.audit"), "1");
   EXPECT_TRUE(applier->running());
 }
@@ -213,6 +214,24 @@ TEST_F(Poison, PayloadsThatAreNoJsonStopNothingAndCanBeSetAside) {
   heal();
   ASSERT_EQ(command({"retry", "ledger", "--parked"}), 0) << output();
   EXPECT_EQ(target_sql("SELECT n FROM ledger.tally"), "6");
+}
+
+TEST_F(Poison, PayloadThatIsNoJsonCanBeSkipped) {
+  begin();
+  poison("x");
+  app_sql(
+      "BEGIN; SELECT outbox.emit_bytes('e', '{bad', 'a', content_type => 'application/json');"
+      "SELECT outbox.emit_bytes('e', '\\xfffe', 'x', content_type => 'application/json'); COMMIT");
+  emit({"b"});
+  catch_up();
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(1)) << applier->log();
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(3)) << applier->log();
+  EXPECT_EQ(entries(), "b");
+  EXPECT_EQ(target_sql("SELECT string_agg(encode(payload_bytes, 'hex'), ' ' ORDER BY ordinal) FROM "
+                       "postrider.audit, unnest(events) WHERE action = 'skip' AND payload IS NULL"),
+            "7b626164 fffe");
 }
 
 TEST_F(Poison, ParkedTransactionThatNoProjectionTakesStaysParked) {
