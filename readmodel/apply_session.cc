@@ -31,8 +31,7 @@ StreamView view_of(const wire::StreamInfo& stream) {
 }
 
 PositionHeader header_of(const wire::StoredMessage& message, const std::string& stream) {
-  const auto header =
-      PositionHeader::parse(wire::find_header(message.headers, kPositionHeader).value_or(""));
+  const auto header = wire::position_header(message);
   if (!header)
     throw Failure(ErrorKind::kForeignMessage,
                   "stream \"" + stream + "\" sequence " + std::to_string(message.seq) +

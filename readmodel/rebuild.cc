@@ -34,8 +34,7 @@ Projections guarded(Projections projections, const std::string& live_schema) {
 
 std::uint64_t ordinal_of(const std::optional<wire::StoredMessage>& message) {
   if (!message) return 0;
-  const auto header =
-      PositionHeader::parse(wire::find_header(message->headers, kPositionHeader).value_or(""));
+  const auto header = wire::position_header(*message);
   return header ? header->ordinal : 0;
 }
 

@@ -93,8 +93,7 @@ void Confirmer::prove(const Mark& mark) {
     return;
   const auto message = client_.message(binding_.stream, mark.seq);
   if (!message) return in_doubt("sequence " + std::to_string(mark.seq) + " is gone");
-  const auto header =
-      PositionHeader::parse(wire::find_header(message->headers, kPositionHeader).value_or(""));
+  const auto header = wire::position_header(*message);
   if (!header || header->ordinal != mark.ordinal || header->position != mark.position ||
       header->fingerprint != mark.fingerprint)
     return in_doubt("sequence " + std::to_string(mark.seq) + " holds another message");

@@ -6,6 +6,7 @@
 
 #include "base/failpoint.h"
 #include "base/wake.h"
+#include "base/wal_page.h"
 #include "migrations/migrations.h"
 #include "relay/tail_chain.h"
 
@@ -15,17 +16,6 @@ namespace {
 constexpr milliseconds kConnectTimeout{2000};
 constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
-
-// An LSN just behind a WAL page's header is where the next record would go, but nothing ends there:
-// the server never reports it as decoded. The page before ends where the page begins.
-Lsn reachable(Lsn lsn) {
-  constexpr std::uint64_t kPageSize = 8192;
-  constexpr std::uint64_t kShortHeader = 24;
-  constexpr std::uint64_t kLongHeader = 40;
-  const std::uint64_t offset = lsn.value % kPageSize;
-  if (offset == kShortHeader || offset == kLongHeader) return Lsn{lsn.value - offset};
-  return lsn;
-}
 
 EpochSettings wanted_settings(const RelayOptions& options) {
   return {kEncoderVersion, options.source.name, options.message_id, options.wal_store};

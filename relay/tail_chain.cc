@@ -19,13 +19,10 @@ std::optional<ForeignMessage> find_foreign(JetStreamClient& client, const std::s
                                            std::uint64_t durable, const Mark& tail) {
   const std::uint64_t window_start = tail.seq > kLargestWindow ? tail.seq - kLargestWindow : 0;
   std::map<std::uint64_t, Place> places;
-  client.for_each_message(
-      stream, std::max(durable, window_start) + 1, tail.seq - 1,
-      [&](const wire::StoredMessage& message) {
-        places[message.seq] = {
-            PositionHeader::parse(wire::find_header(message.headers, kPositionHeader).value_or("")),
-            message.subject};
-      });
+  client.for_each_message(stream, std::max(durable, window_start) + 1, tail.seq - 1,
+                          [&](const wire::StoredMessage& message) {
+                            places[message.seq] = {wire::position_header(message), message.subject};
+                          });
   Position next = tail.position;
   for (auto place = places.rbegin(); place != places.rend(); ++place) {
     const auto& [seq, here] = *place;

@@ -193,4 +193,8 @@ std::vector<SettingProblem> review_settings(const StreamInfo& stream, std::strin
   return problems;
 }
 
+std::optional<PositionHeader> position_header(const StoredMessage& message) {
+  return PositionHeader::parse(find_header(message.headers, kPositionHeader).value_or(""));
+}
+
 }  // namespace postrider::wire

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "postrider/position.h"
 
 namespace postrider::wire {
 
@@ -69,6 +70,8 @@ struct StoredMessage {
 // The value of the first header of that name, compared without regard to case.
 [[nodiscard]] std::optional<std::string_view> find_header(std::string_view headers,
                                                           std::string_view name);
+// What the message's Postrider-Position says; nothing when no relay has written it.
+[[nodiscard]] std::optional<PositionHeader> position_header(const StoredMessage& message);
 
 // One setting that breaks a promise or costs something.
 struct SettingProblem {

@@ -81,8 +81,7 @@ void collect_stream(const ReadModelOptions& options, const Cursor& cursor,
   if (report.lag_messages == 0U) return;
   const auto next = nats.message_from(options.stream, cursor.seq + 1, options.source + ".>");
   if (!next) return;
-  const auto header =
-      PositionHeader::parse(wire::find_header(next->headers, kPositionHeader).value_or(""));
+  const auto header = wire::position_header(*next);
   const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();

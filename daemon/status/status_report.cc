@@ -51,8 +51,7 @@ void collect_broker(const RelayOptions& options, JetStreamClient& client, Status
   if (report.stream->messages == 0) return;
   const auto newest = client.message(options.stream.name, report.stream->last_seq);
   if (!newest) return;  // deleted or aged out: the relay copes
-  report.published =
-      PositionHeader::parse(wire::find_header(newest->headers, kPositionHeader).value_or(""));
+  report.published = wire::position_header(*newest);
   if (!report.published)
     report.problems.emplace_back("the stream's newest message is not the relay's: subject " +
                                  newest->subject);
@@ -104,8 +103,7 @@ std::optional<NewestMessages> read_newest(const RelayOptions& options, JetStream
   for (auto seq = last; seq > 0 && last - seq < kMessagesRead; --seq) {
     const auto message = client.message(options.stream.name, seq);
     if (!message) return std::nullopt;
-    const auto header =
-        PositionHeader::parse(wire::find_header(message->headers, kPositionHeader).value_or(""));
+    const auto header = wire::position_header(*message);
     if (!header) return std::nullopt;
     newest.ids.emplace(wire::find_header(message->headers, "Postrider-Id").value_or(""));
     newest.oldest_commit_us = header->fingerprint.commit_time_us;

@@ -33,8 +33,7 @@ void StreamReader::from_position(const Position& position) {
       high = middle;  // nothing of ours between
       continue;
     }
-    const auto header =
-        PositionHeader::parse(wire::find_header(message->headers, kPositionHeader).value_or(""));
+    const auto header = wire::position_header(*message);
     if (header && header->position < position)
       low = message->seq + 1;
     else

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
+#include "base/wal_page.h"
 
 namespace postrider {
 namespace {
@@ -14,16 +15,6 @@ constexpr const char* kRows =
     "SELECT id, xid::text, cmin::text, (extract(epoch FROM created_at) * 1000000)::bigint, "
     "left(encode(sha256(convert_to(subject, 'UTF8') || '\\x0a' || "
     "coalesce(payload_bytes, convert_to(payload::text, 'UTF8'))), 'hex'), 32) FROM outbox.events";
-
-// A place just behind a page's header, short or long, is not reached while nothing is written; no
-// record lies between it and the page's start.
-Lsn page_start(Lsn lsn) {
-  constexpr std::uint64_t kPage = 8192;
-  constexpr std::uint64_t kShortHeader = 24;
-  constexpr std::uint64_t kLongHeader = 40;
-  const std::uint64_t offset = lsn.value % kPage;
-  return offset == kShortHeader || offset == kLongHeader ? Lsn{lsn.value - offset} : lsn;
-}
 
 template <class Body>
 auto run(Body body) {
@@ -56,7 +47,7 @@ OutboxRows::OutboxRows(const std::string& conninfo) {
     const auto row = tx->exec(
         "SELECT lsn, ('x' || left(pg_walfile_name(lsn), 8))::bit(32)::bigint "
         "FROM pg_current_wal_insert_lsn() lsn");
-    place_ = page_start(Lsn::parse(row[0][0].c_str()).value_or(Lsn{}));
+    place_ = reachable(Lsn::parse(row[0][0].c_str()).value_or(Lsn{}));
     timeline_ = row[0][1].as<std::uint32_t>();
     tx->exec(std::string("DECLARE postrider_rows NO SCROLL CURSOR FOR ") + kRows);
     tx_ = std::move(tx);
