@@ -46,12 +46,15 @@ named AS (
 SELECT string_agg(what, ', ' ORDER BY what) FROM named WHERE ns <> (SELECT oid FROM ns)
   AND ns <> 'pg_toast'::regnamespace)";
 
-std::string comment_of(pqxx::transaction_base& tx, const std::string& schema) {
-  return sql::exec(tx,
-                   "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') "
-                   "FROM pg_catalog.pg_namespace WHERE nspname = $1",
-                   schema)[0][0]
-      .as<std::string>();
+// The comment of a schema, or nothing when it does not exist: one look, since another process may
+// drop it at any moment.
+std::optional<std::string> comment_of(pqxx::transaction_base& tx, const std::string& schema) {
+  const auto rows = sql::exec(tx,
+                              "SELECT coalesce(obj_description(oid, 'pg_namespace'), '') "
+                              "FROM pg_catalog.pg_namespace WHERE nspname = $1",
+                              schema);
+  if (rows.empty()) return std::nullopt;
+  return rows[0][0].as<std::string>();
 }
 
 // What the comment of a schema under construction says: by which file it was made.
@@ -100,8 +103,10 @@ void require_swappable(pqxx::connection& connection, const ReadModelOptions& liv
       throw Failure(ErrorKind::kNoPermission, "the applier's role may not make schemas",
                     "GRANT CREATE ON DATABASE ... TO the applier's role");
     const std::string old = live.schema + "__old";
-    if (schema_exists(tx, old) && !is_ours(comment_of(tx, old))) refuse_strange_schema(old);
-    if (schema_exists(tx, old)) require_independent(tx, old);
+    if (const auto comment = comment_of(tx, old)) {
+      if (!is_ours(*comment)) refuse_strange_schema(old);
+      require_independent(tx, old);
+    }
     const auto owned = sql::exec(tx,
                                  "SELECT pg_has_role(nspowner, 'USAGE') "
                                  "FROM pg_catalog.pg_namespace WHERE nspname = $1",
@@ -155,10 +160,9 @@ Begun begin_rebuild(pqxx::connection& connection, const ReadModelOptions& live) 
     const std::string mark = mark_of(tx, live);
     const bool row =
         !sql::exec(tx, "SELECT FROM postrider.cursor WHERE readmodel = $1", anew.name).empty();
-    const bool schema = schema_exists(tx, anew.schema);
-    const std::string comment = schema ? comment_of(tx, anew.schema) : "";
-    if (schema && !is_ours(comment)) refuse_strange_schema(anew.schema);
-    if (schema && row && comment == mark) {
+    const auto comment = comment_of(tx, anew.schema);
+    if (comment && !is_ours(*comment)) refuse_strange_schema(anew.schema);
+    if (row && comment == mark) {
       sql::exec(tx,
                 "UPDATE postrider.stopped SET decision = 'retry', decided_by = session_user "
                 "WHERE readmodel = $1 AND decision IS NULL",
@@ -166,7 +170,7 @@ Begun begin_rebuild(pqxx::connection& connection, const ReadModelOptions& live) 
       tx.commit();
       return Begun::kGoesOn;
     }
-    if (schema) tx.exec("DROP SCHEMA " + tx.quote_name(anew.schema) + " CASCADE");
+    if (comment) tx.exec("DROP SCHEMA " + tx.quote_name(anew.schema) + " CASCADE");
     sql::exec(tx, "DELETE FROM postrider.cursor WHERE readmodel = $1", anew.name);
     make_schema(tx, anew);
     make_cursor(tx, anew);
@@ -180,8 +184,8 @@ bool drop_old_schema(pqxx::connection& connection, const std::string& schema) {
   const std::string old = schema + "__old";
   try {
     pqxx::work tx(connection);
-    if (!schema_exists(tx, old)) return true;
-    if (!is_ours(comment_of(tx, old))) return true;
+    const auto comment = comment_of(tx, old);
+    if (!comment || !is_ours(*comment)) return true;
     // Locked, so that nobody makes something upon them between the look and the drop.
     if (!try_lock_tables(tx, tables_in(tx, old))) return false;
     // CASCADE is for what lies within; what somebody has made upon it since is not ours to drop.
@@ -199,8 +203,10 @@ bool drop_old_schema(pqxx::connection& connection, const std::string& schema) {
     return true;
   } catch (const pqxx::sql_error& e) {
     const auto state = sql::sqlstate(e);
-    // In use, or another process drops it at this moment.
-    if (state == "55P03" || state == "40P01" || state == "XX000") return false;
+    // In use, or another process (the live applier does it, too) drops it at this moment: its
+    // tables, or the schema, are gone once their lock is ours.
+    for (const char* meanwhile : {"55P03", "40P01", "XX000", "3F000", "42P01"})
+      if (state == meanwhile) return false;
     throw Failure(translate_target(e));
   } catch (const pqxx::failure& e) {
     throw Failure(ErrorKind::kPostgresUnavailable, e.what());

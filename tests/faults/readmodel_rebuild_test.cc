@@ -194,6 +194,27 @@ TEST_F(Rebuild, DoesNotDropWhatSomebodyMadeUponTheReplacedTables) {
   expect_exact();
 }
 
+// The live applier and a rebuild both drop them. One that waits for the other's locks finds
+// nothing.
+TEST_F(Rebuild, GoesOnWhenAnotherDropsTheReplacedTablesFirst) {
+  begin();
+  const auto rebuild = apply({"rebuild", "ledger"}, "rebuild.after_commit=stop", "rebuild");
+  ASSERT_TRUE(dev::wait_until([&] { return rebuild->stopped(); }, kPatience)) << rebuild->log();
+  auto* other = PQconnectdb(target_conninfo("applier").c_str());
+  PQclear(PQexec(other, "BEGIN; DROP SCHEMA ledger__old CASCADE"));
+  rebuild->resume();
+  ASSERT_TRUE(
+      target_says("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = "
+                  "'Lock' AND query LIKE 'LOCK TABLE ledger\\_\\_old.%'",
+                  "t"))
+      << rebuild->log();
+  PQclear(PQexec(other, "COMMIT"));
+  EXPECT_EQ(rebuild->wait(kPatience), 0) << rebuild->log();
+  PQfinish(other);
+  expect_nothing_left_over();
+  expect_exact();
+}
+
 TEST_F(Rebuild, RefusesASecondOneAtTheSameTime) {
   begin();
   const auto first = apply({"rebuild", "ledger"}, "rebuild.before_swap=stop", "rebuild");
