@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/jetstream/nats_options.h"
+#include "relay/progress/epoch.h"
 
 namespace postrider {
 
@@ -45,6 +47,8 @@ struct RelayOptions {
   std::size_t window_bytes = 16UL * 1024 * 1024;
   bool message_id = true;
   bool wal_store = false;
+  EventFormat format = EventFormat::kPlain;
+  std::vector<CaptureRule> captures;
   bool accept_public_emit = false;
   bool announce = true;
   milliseconds ack_timeout{10'000};

@@ -18,7 +18,8 @@ constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
 
 EpochSettings wanted_settings(const RelayOptions& options) {
-  return {kEncoderVersion, options.source.name, options.message_id, options.wal_store};
+  return {kEncoderVersion,   options.source.name, options.message_id,
+          options.wal_store, options.format,      options.captures};
 }
 
 void require_settings(const wire::StreamInfo& stream, const RelayOptions& options) {

@@ -1,6 +1,9 @@
 #include "relay/progress/epoch.h"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 namespace postrider {
@@ -11,6 +14,64 @@ using Json = nlohmann::json;
 tl::unexpected<Error> unreadable(const std::string& what) {
   return fail(ErrorKind::kProtocol, "the checkpoint row's epochs are unreadable: " + what,
               "run the postrider version that wrote them");
+}
+
+// Written only where they differ from the defaults, so that the row of a source that does without
+// them stays readable for older binaries.
+constexpr std::array<std::pair<EventFormat, const char*>, 3> kEventFormats = {
+    {{EventFormat::kPlain, "plain"},
+     {EventFormat::kCloudEventsStructured, "cloudevents"},
+     {EventFormat::kCloudEventsBinary, "cloudevents-binary"}}};
+constexpr std::array<std::pair<RowFormat, const char*>, 2> kRowFormats = {
+    {{RowFormat::kPostrider, "postrider"}, {RowFormat::kDebezium, "debezium"}}};
+
+template <class Enum, std::size_t Size>
+const char* name_of(const std::array<std::pair<Enum, const char*>, Size>& table, Enum value) {
+  return std::ranges::find(table, value, [](const auto& entry) { return entry.first; })->second;
+}
+
+template <class Enum, std::size_t Size>
+std::optional<Enum> value_of(const std::array<std::pair<Enum, const char*>, Size>& table,
+                             const std::string& name) {
+  for (const auto& [value, text] : table)
+    if (name == text) return value;
+  return std::nullopt;
+}
+
+Json write_rule(const CaptureRule& rule) {
+  Json json = {{"tables", rule.tables},
+               {"subject", rule.subject},
+               {"format", name_of(kRowFormats, rule.format)}};
+  if (!rule.columns.empty()) json["columns"] = rule.columns;
+  if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
+  if (!rule.mask.empty()) json["mask"] = rule.mask;
+  return json;
+}
+
+// Throws Json::exception. Nothing: an unknown format.
+std::optional<CaptureRule> read_rule(const Json& json) {
+  CaptureRule rule;
+  rule.tables = json.at("tables").get<std::vector<std::string>>();
+  rule.subject = json.at("subject").get<std::string>();
+  const auto format = value_of(kRowFormats, json.at("format").get<std::string>());
+  if (!format) return std::nullopt;
+  rule.format = *format;
+  const auto list = [&](const char* name) { return json.value(name, std::vector<std::string>()); };
+  rule.columns = list("columns");
+  rule.exclude = list("exclude");
+  rule.mask = list("mask");
+  return rule;
+}
+
+Json write_settings(const EpochSettings& settings) {
+  Json json = {{"encoder", settings.encoder_version},
+               {"source", settings.source},
+               {"message_id", settings.message_id},
+               {"wal_store", settings.wal_store}};
+  if (settings.format != EventFormat::kPlain)
+    json["format"] = name_of(kEventFormats, settings.format);
+  for (const auto& rule : settings.captures) json["captures"].push_back(write_rule(rule));
+  return json;
 }
 
 Result<Epoch> read_epoch(const Json& json) {
@@ -26,6 +87,14 @@ Result<Epoch> read_epoch(const Json& json) {
     epoch.settings.source = settings.at("source").get<std::string>();
     epoch.settings.message_id = settings.at("message_id").get<bool>();
     epoch.settings.wal_store = settings.at("wal_store").get<bool>();
+    const auto format = value_of(kEventFormats, settings.value("format", "plain"));
+    if (!format) return unreadable("format");
+    epoch.settings.format = *format;
+    for (const auto& element : settings.value("captures", Json::array())) {
+      auto rule = read_rule(element);
+      if (!rule) return unreadable("the format of a capture");
+      epoch.settings.captures.push_back(std::move(*rule));
+    }
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());
@@ -61,11 +130,7 @@ std::string Epochs::to_json() const {
     json.push_back({{"epoch", epoch.number},
                     {"timeline", epoch.timeline},
                     {"from", epoch.from.to_string()},
-                    {"settings",
-                     {{"encoder", epoch.settings.encoder_version},
-                      {"source", epoch.settings.source},
-                      {"message_id", epoch.settings.message_id},
-                      {"wal_store", epoch.settings.wal_store}}}});
+                    {"settings", write_settings(epoch.settings)}});
   return json.dump();
 }
 
@@ -79,6 +144,10 @@ bool Epochs::any_wal_store() const {
   for (const auto& epoch : epochs_)
     if (epoch.settings.wal_store) return true;
   return false;
+}
+
+bool Epochs::any_captures() const {
+  return std::ranges::any_of(epochs_, [](const Epoch& e) { return !e.settings.captures.empty(); });
 }
 
 bool Epochs::needs_new(const EpochSettings& settings, std::uint32_t timeline) const {

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "postrider/lsn.h"
+#include "relay/capture/rule.h"
 
 namespace postrider {
 
@@ -21,11 +22,20 @@ namespace postrider {
 // the old encoder for as long as an epoch may need it.
 inline constexpr int kEncoderVersion = 1;
 
+// How the events of the outbox are encoded.
+enum class EventFormat {
+  kPlain,                  // the payload as it is
+  kCloudEventsStructured,  // CloudEvents 1.0, NATS binding: one JSON object
+  kCloudEventsBinary,      // the payload as it is, attributes as ce- headers
+};
+
 struct EpochSettings {
   int encoder_version = kEncoderVersion;
   std::string source;      // first token of every subject
   bool message_id = true;  // send Nats-Msg-Id
   bool wal_store = false;  // carry, and count, transactional logical messages
+  EventFormat format = EventFormat::kPlain;
+  std::vector<CaptureRule> captures = {};  // empty: row changes are neither carried nor counted
 
   friend bool operator==(const EpochSettings&, const EpochSettings&) = default;
 };
@@ -57,6 +67,8 @@ class Epochs {
   [[nodiscard]] const Epoch& at(Lsn lsn) const;
   // True when any epoch carries logical messages, so that the decoder must send them.
   [[nodiscard]] bool any_wal_store() const;
+  // True when any epoch carries row changes of captured tables.
+  [[nodiscard]] bool any_captures() const;
 
   // True when a relay with these settings on this timeline has to open an epoch.
   [[nodiscard]] bool needs_new(const EpochSettings& settings, std::uint32_t timeline) const;

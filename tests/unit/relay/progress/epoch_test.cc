@@ -6,7 +6,7 @@ namespace postrider {
 namespace {
 
 EpochSettings settings(bool message_id) {
-  return {kEncoderVersion, "shop", message_id, false};
+  return {.source = "shop", .message_id = message_id};
 }
 
 Epochs three() {
@@ -42,6 +42,28 @@ TEST(Epochs, SurviveTheCheckpointRow) {
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(read->newest(), three().newest());
   EXPECT_EQ(read->at(Lsn{0x250}), three().at(Lsn{0x250}));
+}
+
+TEST(Epochs, KeepFormatAndCaptures) {
+  auto anew = settings(true);
+  anew.format = EventFormat::kCloudEventsBinary;
+  anew.captures = {{.tables = {"public.*"},
+                    .subject = "rows.{table}",
+                    .format = RowFormat::kDebezium,
+                    .columns = {"a"},
+                    .exclude = {"b"},
+                    .mask = {"c"},
+                    .where = ""}};
+  Epochs epochs;
+  epochs.open(1, Lsn{}, settings(true));
+  EXPECT_EQ(epochs.to_json().find("captures"), std::string::npos) << "as older binaries wrote it";
+  EXPECT_FALSE(epochs.any_captures());
+  EXPECT_TRUE(epochs.needs_new(anew, 1));
+  epochs.open(1, Lsn{0x200}, anew);
+  const auto read = Epochs::from_json(epochs.to_json());
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->newest(), epochs.newest());
+  EXPECT_TRUE(read->any_captures());
 }
 
 TEST(Epochs, AreForgottenOnceTheNextIsDurable) {

@@ -1,0 +1,52 @@
+// What the configuration says about captured tables: which ones, under which subjects, what of
+// them. Rules are part of an epoch's settings, since they decide which messages there are and what
+// they hold. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace postrider {
+
+enum class RowFormat {
+  kPostrider,  // docs/capture.md, "Row changes"
+  kDebezium,   // the envelope of Debezium's JSON converter, without schema
+};
+
+struct CaptureRule {
+  // Patterns of schema.table; '*' stands for any run of characters within the
+  // schema's or the table's name. At least one.
+  std::vector<std::string> tables;
+  // NATS subject without the source's name. {schema}, {table}, {op}, {key} and {column:NAME} are
+  // replaced by values, percent-encoded so that each stays within its token.
+  std::string subject = "cdc.{schema}.{table}";
+  RowFormat format = RowFormat::kPostrider;
+  std::vector<std::string> columns = {};  // carried columns; empty: all
+  std::vector<std::string> exclude = {};  // columns that never leave the relay
+  std::vector<std::string> mask = {};  // columns whose values are replaced by "***", NULL excepted
+  // SQL expression over a row, of the publication; empty: all rows. Not part of an epoch: the WAL's
+  // decoding knows which filter was in force at each commit.
+  std::string where = {};
+
+  friend bool operator==(const CaptureRule& a, const CaptureRule& b) {
+    return a.tables == b.tables && a.subject == b.subject && a.format == b.format &&
+           a.columns == b.columns && a.exclude == b.exclude && a.mask == b.mask;
+  }
+};
+
+// True when `pattern` ("schema.table") matches the table.
+[[nodiscard]] bool matches_table(std::string_view pattern, std::string_view schema,
+                                 std::string_view table);
+
+// The first rule that names the table, or nullptr.
+[[nodiscard]] const CaptureRule* find_rule(const std::vector<CaptureRule>& rules,
+                                           std::string_view schema, std::string_view table);
+
+// The publication of the captured tables, beside `publication`, which holds the outbox alone and
+// publishes inserts alone.
+[[nodiscard]] inline std::string capture_publication(const std::string& publication) {
+  return publication + "_capture";
+}
+
+}  // namespace postrider
