@@ -197,7 +197,16 @@ void Session::handle(const wire::XLogData& data) {
     throw Failure(
         decoded.error().kind, decoded.error().context + ", received after " + received_.to_string(),
         "report it with `pg_recvlogical` output of a copy of the slot; nothing was confirmed");
-  const auto step = value_or_throw(assembler_.feed(*decoded));
+  if (const auto* truncate = std::get_if<wire::Truncate>(&*decoded)) {
+    for (const auto oid : truncate->oids)
+      handle(wire::Truncate{{oid}, truncate->cascade, truncate->restart_identity});
+    return;
+  }
+  handle(*decoded);
+}
+
+void Session::handle(const wire::PgOutputMessage& message) {
+  const auto step = value_or_throw(assembler_.feed(message));
   if (step.begin)
     if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)
       throw Failure(std::move(fits.error()));

@@ -67,6 +67,7 @@ class Session {
   void take_input();
   void handle(const wire::Keepalive& keepalive);
   void handle(const wire::XLogData& data);
+  void handle(const wire::PgOutputMessage& message);
   void handle(const TransactionEnd& end, bool event_sent);
   // Publishes an event unless the stream holds it. True when it was sent.
   bool handle(const AssembledEvent& event, std::optional<Lsn> commit_end);

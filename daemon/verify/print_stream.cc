@@ -25,6 +25,7 @@ std::string to_text(const StreamVerdict& verdict, const StreamNames& names) {
   if (verdict.messages > 0)
     out << ", ordinals " << verdict.first_ordinal << " to " << verdict.last_ordinal << ", up to "
         << verdict.last_position;
+  if (verdict.row_changes > 0) out << "; " << verdict.row_changes << " are row changes";
   out << '\n'
       << "  " << verdict.counts.matched << " rows found, " << verdict.counts.out_of_range
       << " may be older than the stream, " << verdict.counts.missing << " not in the stream; "
@@ -54,6 +55,7 @@ std::string to_json(const StreamVerdict& verdict, const StreamNames& names) {
   json["lsn"] = verdict.place.to_string();
   json["rows"] = verdict.rows;
   json["messages"] = verdict.messages;
+  json["row_changes"] = verdict.row_changes;
   json["first_ordinal"] = verdict.first_ordinal;
   json["last_ordinal"] = verdict.last_ordinal;
   json["last_position"] = verdict.last_position;

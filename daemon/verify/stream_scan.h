@@ -43,6 +43,8 @@ class StreamScan {
   [[nodiscard]] std::optional<std::int64_t> horizon_us() const { return horizon_us_; }
   [[nodiscard]] const Spill<StoredEvent>& events() const { return events_; }
   [[nodiscard]] std::uint64_t messages() const { return messages_; }
+  // Of those, messages of captured tables.
+  [[nodiscard]] std::uint64_t row_changes() const { return row_changes_; }
   [[nodiscard]] std::uint64_t first_ordinal() const { return first_ordinal_; }
   [[nodiscard]] const std::optional<PositionHeader>& last() const { return chain_.last(); }
 
@@ -60,9 +62,10 @@ class StreamScan {
   bool open_ = false;
   std::uint64_t seq_ = 0;  // of the newest message read
   std::uint64_t messages_ = 0;
+  std::uint64_t row_changes_ = 0;
   std::uint64_t first_ordinal_ = 0;
   std::optional<std::int64_t> horizon_us_;
-  bool keeps_for_ever_ = false;  // then nothing can have aged out
+  bool keeps_for_ever_ = false;           // then nothing can have aged out
   std::optional<CoverageNotice> notice_;  // the newest one
   std::vector<ReceivedEvent> arrived_;
   std::vector<std::string> notices_;

@@ -95,6 +95,7 @@ class Run {
 
   void fill_in() {
     verdict_.messages = scan_.messages();
+    verdict_.row_changes = scan_.row_changes();
     verdict_.first_ordinal = scan_.first_ordinal();
     verdict_.faults = verdict_.findings.total();
     if (!scan_.last()) return;

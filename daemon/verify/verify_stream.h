@@ -31,6 +31,7 @@ struct StreamVerdict {
   Lsn place;  // rows that committed before it
   std::uint64_t rows = 0;
   std::uint64_t messages = 0;
+  std::uint64_t row_changes = 0;  // of those
   std::uint64_t first_ordinal = 0;
   std::uint64_t last_ordinal = 0;
   std::string last_position;

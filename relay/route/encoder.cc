@@ -87,6 +87,11 @@ Result<void> write_text(const AssembledEvent& event, HeaderWriter& writer, std::
   return {};
 }
 
+// A row change's comes from names and values, which nobody can be asked to shorten.
+std::size_t longest_subject(const OutboxEvent& event) {
+  return event.id.empty() ? kMaxRowSubjectSize : kMaxSubjectSize;
+}
+
 }  // namespace
 
 std::size_t Message::size() const {
@@ -98,7 +103,7 @@ std::size_t Message::size() const {
 Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal, Message& message) {
   const OutboxEvent& outbox = *event.event;
   const EpochSettings& settings = event.epoch->settings;
-  if (!is_valid_event_subject(outbox.subject))
+  if (!is_valid_event_subject(outbox.subject, longest_subject(outbox)))
     return malformed(event, "its subject is not one that NATS can carry");
   message.subject.assign(settings.source).append(1, '.').append(outbox.subject);
   message.payload = outbox.payload;
@@ -108,7 +113,7 @@ Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal, Message&
                               event.last};
   header.append_to(writer.value_of(kPositionHeader));
   if (settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
-  writer.value_of("Postrider-Id").assign(outbox.id);
+  if (!outbox.id.empty()) writer.value_of("Postrider-Id").assign(outbox.id);
   if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
     return written;
   if (auto written = write_text(event, writer, "Postrider-Type", outbox.type); !written)

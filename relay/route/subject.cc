@@ -16,8 +16,8 @@ constexpr std::array<bool, 256> kAllowed = make_allowed();
 
 }  // namespace
 
-bool is_valid_event_subject(std::string_view subject) {
-  if (subject.empty() || subject.size() > kMaxSubjectSize) return false;
+bool is_valid_event_subject(std::string_view subject, std::size_t longest) {
+  if (subject.empty() || subject.size() > longest) return false;
   if (subject.front() == '_') return false;
   char previous = '.';
   for (const char c : subject) {

@@ -65,10 +65,11 @@ Result<Step> Assembler::on(const wire::Commit& commit) {
 }
 
 Result<Step> Assembler::on(const wire::Relation& relation) {
-  tables_.erase(relation.oid);
+  outbox_.erase(relation.oid);
   partitions_.erase(relation.oid);
+  relations_.erase(relation.oid);
   if (relation.schema != kOutboxSchema) {
-    tables_[relation.oid] = std::nullopt;
+    relations_.emplace(relation.oid, relation);
     return Step{};
   }
   if (relation.name != kOutboxTable) {
@@ -78,27 +79,74 @@ Result<Step> Assembler::on(const wire::Relation& relation) {
   }
   auto table = OutboxTable::resolve(relation);
   if (!table) return tl::unexpected(std::move(table.error()));
-  tables_[relation.oid] = *table;
+  outbox_.emplace(relation.oid, *table);
   return Step{};
 }
 
 Result<Step> Assembler::on(const wire::Insert& insert) {
-  const auto index = next_index();
-  if (!index) return tl::unexpected(index.error());
+  if (!transaction_) return out_of_order("a change without a begin");
   if (const auto partition = partitions_.find(insert.oid); partition != partitions_.end())
     return fail(ErrorKind::kPublicationMissing,
                 "the WAL holds a row of outbox." + partition->second + " in the commit at " +
                     transaction_->commit_lsn.to_string() +
                     ": the publication did not publish by the root table outbox.events then",
                 "the slot cannot pass it: see docs/operating.md, \"publication missing\"");
-  const auto table = tables_.find(insert.oid);
-  if (table == tables_.end()) return out_of_order("a row of a relation that it never described");
-  if (!table->second) {
-    ++ignored_changes_;
-    return Step{};
-  }
-  if (auto read = table->second->read(insert.row, incoming_); !read)
+  if (const auto table = outbox_.find(insert.oid); table != outbox_.end())
+    return on_event_row(table->second, insert);
+  return on_change(insert.oid, {.op = RowOp::kInsert, .row = &insert.row});
+}
+
+Result<Step> Assembler::on(const wire::Update& update) {
+  return on_change(update.oid,
+                   {.op = RowOp::kUpdate,
+                    .row = &update.row,
+                    .old = update.old_kind == wire::OldRow::kNone ? nullptr : &update.old,
+                    .old_is_full = update.old_kind == wire::OldRow::kFull});
+}
+
+Result<Step> Assembler::on(const wire::Delete& deletion) {
+  return on_change(deletion.oid, {.op = RowOp::kDelete,
+                                  .old = &deletion.old,
+                                  .old_is_full = deletion.old_kind == wire::OldRow::kFull});
+}
+
+Result<Step> Assembler::on(const wire::Truncate& truncate) {
+  if (truncate.oids.size() != 1)
+    return out_of_order("a truncation that was not taken apart, or of no table");
+  return on_change(truncate.oids.front(), {.op = RowOp::kTruncate});
+}
+
+Result<Step> Assembler::on_event_row(const OutboxTable& table, const wire::Insert& insert) {
+  const auto index = next_index();
+  if (!index) return tl::unexpected(index.error());
+  if (auto read = table.read(insert.row, incoming_); !read)
     return tl::unexpected(std::move(read.error()));
+  Step step;
+  step.event = release(false);
+  hold(*index);
+  return step;
+}
+
+Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
+  if (!transaction_) return out_of_order("a change without a begin");
+  const auto relation = relations_.find(oid);
+  const bool described =
+      relation != relations_.end() || outbox_.contains(oid) || partitions_.contains(oid);
+  if (!described) return out_of_order("a change of a relation that it never described");
+  const Epoch& epoch = *transaction_->epoch;
+  const CapturedTable* table = relation == relations_.end() ? nullptr : relation->second.in(epoch);
+  if (table == nullptr) {
+    ++ignored_changes_;
+    if (epoch.settings.captures.empty()) return Step{};
+  }
+  const auto index = next_index();
+  if (!index) return tl::unexpected(index.error());
+  if (table == nullptr) return Step{};
+  change.commit_lsn = transaction_->commit_lsn;
+  change.fingerprint = transaction_->fingerprint;
+  change.source = epoch.settings.source;
+  if (auto written = table->write(change, incoming_); !written)
+    return tl::unexpected(std::move(written.error()));
   Step step;
   step.event = release(false);
   hold(*index);
@@ -120,13 +168,6 @@ Result<Step> Assembler::on(const wire::LogicalMessage& message) {
   step.event = release(false);
   hold(*index);
   return step;
-}
-
-Result<Step> Assembler::ignore_change() {
-  const auto index = next_index();
-  if (!index) return tl::unexpected(index.error());
-  ++ignored_changes_;
-  return Step{};
 }
 
 Result<std::uint32_t> Assembler::next_index() {

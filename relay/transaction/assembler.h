@@ -3,7 +3,8 @@
 // It holds back one event, so that the last event of a transaction can be marked as such when the
 // commit comes: memory does not grow with the transaction. An event's index counts *all* decoded
 // changes of its transaction, carried or not, so that a change of what is carried never renumbers.
-// Pure.
+// Only what the commit's epoch knows nothing of is not counted, logical messages and row changes:
+// an older relay, which still may publish that commit, does not even ask the server for them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 #include "base/error.h"
 #include "postrider/position.h"
+#include "relay/capture/relation.h"
 #include "relay/progress/epoch.h"
 #include "relay/progress/timeline_history.h"
 #include "relay/transaction/outbox_table.h"
@@ -51,7 +53,8 @@ class Assembler {
   Assembler(const TimelineHistory& history, const Epochs& epochs);
 
   // kProtocol when messages come in an order that the protocol forbids; kPublicationMissing for
-  // a row of another table of the outbox, such as a partition under its own name.
+  // a row of another table of the outbox, such as a partition under its own name. A truncation of
+  // several tables is several changes: it is fed one table at a time.
   [[nodiscard]] Result<Step> feed(const wire::PgOutputMessage& message);
 
   // True between a transaction's begin and its commit.
@@ -74,13 +77,14 @@ class Assembler {
   Result<Step> on(const wire::Relation& relation);
   Result<Step> on(const wire::Insert& insert);
   Result<Step> on(const wire::LogicalMessage& message);
-  Result<Step> on(const wire::Update&) { return ignore_change(); }
-  Result<Step> on(const wire::Delete&) { return ignore_change(); }
-  Result<Step> on(const wire::Truncate&) { return ignore_change(); }
+  Result<Step> on(const wire::Update& update);
+  Result<Step> on(const wire::Delete& deletion);
+  Result<Step> on(const wire::Truncate& truncate);
   Result<Step> on(const wire::Origin&) { return Step{}; }
   Result<Step> on(const wire::Type&) { return Step{}; }
 
-  Result<Step> ignore_change();
+  Result<Step> on_event_row(const OutboxTable& table, const wire::Insert& insert);
+  Result<Step> on_change(std::uint32_t oid, RowChange change);
   // Takes the next index of the open transaction; kProtocol outside of one.
   Result<std::uint32_t> next_index();
   // Moves a held event out for the caller.
@@ -89,9 +93,10 @@ class Assembler {
 
   const TimelineHistory& history_;
   const Epochs& epochs_;
-  std::unordered_map<std::uint32_t, std::optional<OutboxTable>>
-      tables_;                                                 // by OID; nothing: not ours
+  // By OID, each in one of the three.
+  std::unordered_map<std::uint32_t, OutboxTable> outbox_;
   std::unordered_map<std::uint32_t, std::string> partitions_;  // and other tables of the outbox
+  std::unordered_map<std::uint32_t, CapturedRelation> relations_;
   std::optional<Transaction> transaction_;
   std::optional<Position> held_;
   OutboxEvent incoming_;

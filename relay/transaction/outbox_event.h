@@ -1,4 +1,5 @@
-// One event as a service wrote it, whichever store it came from.
+// One event: as a service wrote it, whichever store it came from, or a row change of a captured
+// table.
 #pragma once
 
 #include <optional>
@@ -7,7 +8,7 @@
 namespace postrider {
 
 struct OutboxEvent {
-  std::string id;       // UUID, text
+  std::string id;       // UUID, text; empty: a row change, which nobody gave one
   std::string subject;  // without the source's name
   std::optional<std::string> key;
   std::optional<std::string> type;

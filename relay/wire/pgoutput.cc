@@ -35,18 +35,34 @@ Commit read_commit(ByteReader& in) {
   return commit;
 }
 
+ReplicaIdentity read_identity(ByteReader& in) {
+  switch (static_cast<char>(in.u8())) {
+    case 'd':
+      return ReplicaIdentity::kDefault;
+    case 'n':
+      return ReplicaIdentity::kNothing;
+    case 'f':
+      return ReplicaIdentity::kFull;
+    case 'i':
+      return ReplicaIdentity::kIndex;
+    default:
+      in.fail();
+      return ReplicaIdentity::kDefault;
+  }
+}
+
 Relation read_relation(ByteReader& in) {
   Relation relation;
   relation.oid = in.u32();
   relation.schema = in.c_string();
   relation.name = in.c_string();
-  (void)in.u8();  // replica identity
+  relation.identity = read_identity(in);
   const std::size_t count = in.u16();
   if (count * kMinColumnSize > in.remaining()) in.fail();
   if (!in.ok()) return relation;
   relation.columns.resize(count);
   for (auto& column : relation.columns) {
-    (void)in.u8();  // flags: part of the key
+    column.key = (in.u8() & 1U) != 0;
     column.name = in.c_string();
     column.type = in.u32();
     (void)in.i32();  // type modifier
@@ -91,31 +107,41 @@ Insert read_insert(ByteReader& in) {
   return insert;
 }
 
+OldRow old_row_of(char marker) {
+  return marker == 'K' ? OldRow::kKey : OldRow::kFull;
+}
+
 Update read_update(ByteReader& in) {
-  const Update update{in.u32()};
+  Update update;
+  update.oid = in.u32();
   const char marker = static_cast<char>(in.u8());
   if (marker == 'K' || marker == 'O') {
-    (void)read_tuple(in);
+    update.old_kind = old_row_of(marker);
+    update.old = read_tuple(in);
     expect(in, 'N');
   } else if (marker != 'N') {
     in.fail();
   }
-  (void)read_tuple(in);
+  update.row = read_tuple(in);
   return update;
 }
 
 Delete read_delete(ByteReader& in) {
-  const Delete deletion{in.u32()};
+  Delete deletion;
+  deletion.oid = in.u32();
   const char marker = static_cast<char>(in.u8());
   if (marker != 'K' && marker != 'O') in.fail();
-  (void)read_tuple(in);
+  deletion.old_kind = old_row_of(marker);
+  deletion.old = read_tuple(in);
   return deletion;
 }
 
 Truncate read_truncate(ByteReader& in) {
   Truncate truncate;
   const std::size_t count = in.u32();
-  (void)in.u8();  // CASCADE, RESTART IDENTITY
+  const unsigned options = in.u8();
+  truncate.cascade = (options & 1U) != 0;
+  truncate.restart_identity = (options & 2U) != 0;
   if (count > in.remaining() / kOidSize) in.fail();
   if (!in.ok()) return truncate;
   truncate.oids.resize(count);

@@ -45,12 +45,17 @@ struct Type {};
 struct Column {
   std::string_view name;
   std::uint32_t type = 0;
+  bool key = false;  // part of the replica identity; of every column where that is FULL
 };
+
+// What a table's updates and deletes say of the old row.
+enum class ReplicaIdentity : std::uint8_t { kDefault, kNothing, kFull, kIndex };
 
 struct Relation {
   std::uint32_t oid = 0;
   std::string_view schema;  // empty means pg_catalog
   std::string_view name;
+  ReplicaIdentity identity = ReplicaIdentity::kDefault;
   std::vector<Column> columns;
 };
 
@@ -67,16 +72,30 @@ struct Insert {
   Tuple row;
 };
 
-// Row changes that an insert-only publication never sends; decoded so that they are counted, not
-// guessed.
+// The old row of an update or delete, as far as the replica identity gives it.
+enum class OldRow : std::uint8_t {
+  kNone,  // of an update that left the key as it was
+  kKey,   // the key columns; the others are null
+  kFull,
+};
+
 struct Update {
   std::uint32_t oid = 0;
+  OldRow old_kind = OldRow::kNone;
+  Tuple old;
+  Tuple row;
 };
+
 struct Delete {
   std::uint32_t oid = 0;
+  OldRow old_kind = OldRow::kKey;
+  Tuple old;
 };
+
 struct Truncate {
   std::vector<std::uint32_t> oids;
+  bool cascade = false;
+  bool restart_identity = false;
 };
 
 struct LogicalMessage {

@@ -20,6 +20,9 @@ class AssemblerTest : public ::testing::Test {
   AssemblerTest() {
     epochs_.open(1, Lsn{0}, {kEncoderVersion, "shop", true, true});
     epochs_.open(1, Lsn{0x500}, {kEncoderVersion, "shop", true, false});
+    EpochSettings captures{.source = "shop"};
+    captures.captures = {{.tables = {"public.orders"}}};
+    epochs_.open(1, Lsn{0x900}, captures);
     must(relation_bytes(kEvents, "outbox", "events",
                         {"id", "xid", "created_at", "subject", "key", "type", "content_type",
                          "headers", "payload", "payload_bytes"}));
@@ -76,11 +79,52 @@ TEST_F(AssemblerTest, AnIndexCountsAllDecodedChanges) {
   must(event("one"));
   must(message_bytes(true, "somebody else's", "x"));
   const auto first = must(message_bytes(true, "postrider", outbox_content("w", "p")));
-  EXPECT_EQ(first.event->position.index, 1U);
+  EXPECT_EQ(first.event->position.index, 0U) << "an epoch without captures counts no rows";
   const auto second = must(commit_bytes(0x100, 0x120));
-  EXPECT_EQ(second.event->position.index, 3U);
+  EXPECT_EQ(second.event->position.index, 2U);
   EXPECT_EQ(second.event->position.commit_lsn, Lsn{0x100});
   EXPECT_EQ(assembler_.ignored_changes(), 1U);
+}
+
+TEST_F(AssemblerTest, CarriesRowChangesFromTheEpochThatCapturesThem) {
+  must(begin_bytes(0x800, 7));
+  must(insert_bytes(kOther, {"1"}));
+  EXPECT_FALSE(must(commit_bytes(0x800, 0x820)).event);
+
+  must(relation_bytes(11, "public", "nobody's", {"id"}));
+  must(begin_bytes(0x900, 8));
+  must(insert_bytes(kOther, {"1"}));
+  must(insert_bytes(11, {"9"}));
+  const auto first = must(update_bytes(kOther, 'O', {"1"}, {"2"}));
+  ASSERT_TRUE(first.event);
+  EXPECT_EQ(first.event->event->subject, "cdc.public.orders");
+  EXPECT_EQ(first.event->event->type, "insert");
+  EXPECT_EQ(first.event->event->id, "");
+  EXPECT_EQ(first.event->position.index, 0U);
+  const auto second = must(event("one"));
+  EXPECT_EQ(second.event->event->type, "update");
+  EXPECT_EQ(second.event->position.index, 2U) << "a table that nobody captures is counted";
+  must(delete_bytes(kOther, 'O', {"2"}));
+  must(truncate_bytes({kOther}));
+  const auto last = must(commit_bytes(0x900, 0x920));
+  EXPECT_EQ(last.event->event->type, "truncate");
+  EXPECT_EQ(last.event->position.index, 5U);
+  EXPECT_TRUE(last.event->last);
+}
+
+// ALTER TABLE between two changes of one transaction.
+TEST_F(AssemblerTest, ATableIsReadAsItsNewestDescriptionSays) {
+  must(begin_bytes(0x900, 8));
+  must(insert_bytes(kOther, {"1"}));
+  must(relation_bytes(kOther, "public", "orders", {"id", "added"}));
+  const auto first = must(insert_bytes(kOther, {"2", "x"}));
+  EXPECT_EQ(first.event->event->payload,
+            R"({"op":"insert","schema":"public","table":"orders","new":{"id":"1"}})");
+  EXPECT_EQ(must(commit_bytes(0x900, 0x920)).event->event->payload,
+            R"({"op":"insert","schema":"public","table":"orders","new":{"id":"2","added":"x"}})");
+  must(begin_bytes(0xa00, 9));
+  EXPECT_EQ(feed(insert_bytes(kOther, {"3"})).error().kind, ErrorKind::kProtocol)
+      << "a row of another width";
 }
 
 TEST_F(AssemblerTest, AnEmptyTransactionEndsWithoutAnEvent) {

@@ -57,12 +57,50 @@ TEST(PgOutput, ReadsALogicalMessage) {
   EXPECT_EQ(message.content.size(), 3U);
 }
 
+TEST(PgOutput, ReadsRowChanges) {
+  const auto relation_text = table_bytes(9, "public", "t", 'i', 1, {{"id", 23}, {"v", 25}}).text();
+  const auto relation =
+      std::get<Relation>(decode_pgoutput(MessageBytes::of(relation_text)).value());
+  EXPECT_EQ(relation.identity, ReplicaIdentity::kIndex);
+  EXPECT_TRUE(relation.columns[0].key);
+  EXPECT_FALSE(relation.columns[1].key);
+
+  const auto update_text = update_bytes(9, 'K', {"1", "\x01"}, {"2", "\x02"}).text();
+  const auto update = std::get<Update>(decode_pgoutput(MessageBytes::of(update_text)).value());
+  EXPECT_EQ(update.old_kind, OldRow::kKey);
+  EXPECT_EQ(update.old[0].data, "1");
+  EXPECT_EQ(update.row[0].data, "2");
+  EXPECT_EQ(update.row[1].kind, Value::Kind::kUnchangedToast);
+  const auto plain_text = update_bytes(9, 0, {}, {"2", "x"}).text();
+  EXPECT_EQ(std::get<Update>(decode_pgoutput(MessageBytes::of(plain_text)).value()).old_kind,
+            OldRow::kNone);
+
+  const auto delete_text = delete_bytes(9, 'O', {"1", "x"}).text();
+  const auto deletion = std::get<Delete>(decode_pgoutput(MessageBytes::of(delete_text)).value());
+  EXPECT_EQ(deletion.old_kind, OldRow::kFull);
+  EXPECT_EQ(deletion.old[1].data, "x");
+
+  const auto truncate_text = truncate_bytes({9, 10}, 2).text();
+  const auto truncate =
+      std::get<Truncate>(decode_pgoutput(MessageBytes::of(truncate_text)).value());
+  EXPECT_EQ(truncate.oids, (std::vector<std::uint32_t>{9, 10}));
+  EXPECT_FALSE(truncate.cascade);
+  EXPECT_TRUE(truncate.restart_identity);
+  EXPECT_FALSE(decode_pgoutput(MessageBytes('D').i32(9).i8('N').raw(tuple_bytes({})).bytes()));
+}
+
 // Whatever arrives, it is an error or a message, never a crash; cut off it is always an error.
 TEST(PgOutput, RefusesEveryTruncation) {
   const std::vector<std::string> messages = {
-      begin_bytes(1, 2).text(), commit_bytes(1, 2).text(),
+      begin_bytes(1, 2).text(),
+      commit_bytes(1, 2).text(),
       relation_bytes(9, "outbox", "events", {"id", "subject"}).text(),
-      insert_bytes(9, {"abc", "\x01", "defg"}).text(), message_bytes(true, "p", "content").text()};
+      insert_bytes(9, {"abc", "\x01", "defg"}).text(),
+      message_bytes(true, "p", "content").text(),
+      update_bytes(9, 'K', {"a"}, {"b"}).text(),
+      update_bytes(9, 0, {}, {"b", "\x02"}).text(),
+      delete_bytes(9, 'O', {"a", "\x01"}).text(),
+      truncate_bytes({9, 10}, 3).text()};
   for (const auto& message : messages) {
     ASSERT_TRUE(decode_pgoutput(MessageBytes::of(message)).has_value());
     for (std::size_t size = 0; size < message.size(); ++size) {

@@ -1,0 +1,144 @@
+#include "relay/capture/captured_table.h"
+
+#include <algorithm>
+#include <array>
+
+#include "relay/capture/debezium.h"
+#include "relay/capture/row_json.h"
+
+namespace postrider {
+namespace {
+
+using wire::Value;
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+Value at(const wire::Tuple& tuple, const CapturedColumn& column) {
+  const Value& value = tuple[column.index];
+  if (column.masked && value.kind != Value::Kind::kNull) return {Value::Kind::kText, "***"};
+  return value;
+}
+
+// A header's value holds no control characters and keeps no blanks at its ends; and where a key has
+// several columns, a comma parts them.
+void append_key_value(std::string& out, std::string_view text) {
+  constexpr std::array<char, 16> kHex = {'0', '1', '2', '3', '4', '5', '6', '7',
+                                         '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'};
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && byte != 0x7F && c != '%' && c != ',') {
+      out += c;
+      continue;
+    }
+    out += '%';
+    out += kHex[byte >> 4U];
+    out += kHex[byte & 0xFU];
+  }
+}
+
+}  // namespace
+
+const char* to_string(RowOp op) {
+  switch (op) {
+    case RowOp::kInsert:
+      return "insert";
+    case RowOp::kUpdate:
+      return "update";
+    case RowOp::kDelete:
+      return "delete";
+    case RowOp::kTruncate:
+      return "truncate";
+  }
+  return "?";
+}
+
+CapturedTable::CapturedTable(const wire::Relation& relation, const CaptureRule& rule)
+    : schema_(relation.schema.empty() ? "pg_catalog" : relation.schema),
+      name_(relation.name),
+      format_(rule.format),
+      subject_(rule.subject),
+      width_(relation.columns.size()) {
+  // With a full identity every column is flagged: which of them is the key, the WAL does not say.
+  const bool full = relation.identity == wire::ReplicaIdentity::kFull;
+  for (std::size_t i = 0; i < relation.columns.size(); ++i) {
+    const auto& column = relation.columns[i];
+    if (contains(rule.exclude, column.name)) continue;
+    if (!rule.columns.empty() && !contains(rule.columns, column.name)) continue;
+    columns_.push_back({i, std::string(column.name), column.type, column.key && !full,
+                        contains(rule.mask, column.name)});
+    has_key_ = has_key_ || columns_.back().key;
+  }
+}
+
+Value CapturedTable::value_of(const RowChange& change, const CapturedColumn& column) const {
+  const Value value = at(*change.row, column);
+  if (value.kind != Value::Kind::kUnchangedToast || !has_old(change, column)) return value;
+  return old_value_of(change, column);
+}
+
+Value CapturedTable::old_value_of(const RowChange& change, const CapturedColumn& column) const {
+  return at(*change.old, column);
+}
+
+// Of a delete, the old row is all there is.
+Value CapturedTable::newest_value_of(const RowChange& change, const CapturedColumn& column) const {
+  if (change.row != nullptr) return value_of(change, column);
+  if (has_old(change, column)) return old_value_of(change, column);
+  return {};
+}
+
+void CapturedTable::write_key(const RowChange& change, OutboxEvent& event) const {
+  if (!has_key_ || change.op == RowOp::kTruncate) {
+    event.key.reset();
+    return;
+  }
+  if (!event.key) event.key.emplace();
+  event.key->clear();
+  for (const auto& column : columns_) {
+    if (!column.key) continue;
+    if (!event.key->empty()) *event.key += ',';
+    append_key_value(*event.key, newest_value_of(change, column).data);
+  }
+}
+
+void CapturedTable::write_subject(const RowChange& change, OutboxEvent& event) const {
+  constexpr std::string_view kColumn = "column:";
+  event.subject.clear();
+  subject_.append_to(event.subject, [&](std::string_view field) -> std::optional<std::string_view> {
+    if (field == "schema") return schema_;
+    if (field == "table") return name_;
+    if (field == "op") return to_string(change.op);
+    if (field == "key") return event.key;
+    if (!field.starts_with(kColumn)) return std::nullopt;
+    const auto column =
+        std::ranges::find(columns_, field.substr(kColumn.size()), &CapturedColumn::name);
+    if (column == columns_.end() || change.op == RowOp::kTruncate) return std::nullopt;
+    const Value value = newest_value_of(change, *column);
+    if (value.kind != Value::Kind::kText) return std::nullopt;
+    return value.data;
+  });
+}
+
+Result<void> CapturedTable::write(const RowChange& change, OutboxEvent& event) const {
+  for (const auto* tuple : {change.row, change.old})
+    if (tuple != nullptr && tuple->size() != width_)
+      return fail(ErrorKind::kProtocol, "a row of " + schema_ + "." + name_ + " has " +
+                                            std::to_string(tuple->size()) + " values, the table " +
+                                            std::to_string(width_) + " columns");
+  event.id.clear();
+  event.headers.reset();
+  event.type = to_string(change.op);
+  event.content_type = "application/json";
+  write_key(change, event);
+  write_subject(change, event);
+  event.payload.clear();
+  if (format_ == RowFormat::kDebezium)
+    write_debezium(*this, change, event.payload);
+  else
+    write_row_json(*this, change, event.payload);
+  return {};
+}
+
+}  // namespace postrider

@@ -1,0 +1,82 @@
+// A captured table as the WAL describes it at one moment, under one rule: turns its row changes
+// into events. Pure, and deterministic: what it writes is a function of the WAL and the rule.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "postrider/position.h"
+#include "relay/capture/rule.h"
+#include "relay/capture/subject_template.h"
+#include "relay/transaction/outbox_event.h"
+#include "relay/wire/pgoutput.h"
+
+namespace postrider {
+
+enum class RowOp { kInsert, kUpdate, kDelete, kTruncate };
+[[nodiscard]] const char* to_string(RowOp op);
+
+struct CapturedColumn {
+  std::size_t index = 0;  // in the tuples
+  std::string name;
+  std::uint32_t type = 0;
+  bool key = false;
+  bool masked = false;
+};
+
+// One change, as the formats write it. Views what the WAL message views.
+struct RowChange {
+  RowOp op = RowOp::kInsert;
+  const wire::Tuple* row = nullptr;  // the new row, of an insert or update
+  const wire::Tuple* old = nullptr;  // of an update or delete, where the WAL has it
+  bool old_is_full = false;
+  Lsn commit_lsn = {};
+  Fingerprint fingerprint = {};
+  std::string_view source = {};
+};
+
+class CapturedTable {
+ public:
+  // Keeps no reference to either.
+  CapturedTable(const wire::Relation& relation, const CaptureRule& rule);
+
+  // Writes the change into `event`, reusing its memory. kProtocol when a row has fewer values than
+  // the table has columns.
+  [[nodiscard]] Result<void> write(const RowChange& change, OutboxEvent& event) const;
+
+  [[nodiscard]] const std::string& schema() const { return schema_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  // The carried columns, in the table's order.
+  [[nodiscard]] const std::vector<CapturedColumn>& columns() const { return columns_; }
+
+  // The value of a carried column, in the new row or, where that leaves it unchanged, in a full old
+  // one. kUnchangedToast when neither says. A masked value is "***".
+  [[nodiscard]] wire::Value value_of(const RowChange& change, const CapturedColumn& column) const;
+  // The same of the old row.
+  [[nodiscard]] wire::Value old_value_of(const RowChange& change,
+                                         const CapturedColumn& column) const;
+  // True when the old row of `change` says something about the column.
+  [[nodiscard]] static bool has_old(const RowChange& change, const CapturedColumn& column) {
+    return change.old != nullptr && (change.old_is_full || column.key);
+  }
+
+ private:
+  void write_key(const RowChange& change, OutboxEvent& event) const;
+  void write_subject(const RowChange& change, OutboxEvent& event) const;
+  [[nodiscard]] wire::Value newest_value_of(const RowChange& change,
+                                            const CapturedColumn& column) const;
+
+  std::string schema_;
+  std::string name_;
+  RowFormat format_;
+  SubjectTemplate subject_;
+  std::size_t width_;  // of the tuples
+  bool has_key_ = false;
+  std::vector<CapturedColumn> columns_;
+};
+
+}  // namespace postrider
