@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "daemon/capture_config.h"
 #include "daemon/config_values.h"
 #include "daemon/transport.h"
 
@@ -115,20 +116,31 @@ std::string at(const std::string& path, const toml::node& node) {
 }
 
 bool is_repeated(const std::string& section) {
-  return section == "readmodel" || section == "projection" || section == "verify";
+  return section == "readmodel" || section == "projection" || section == "verify" ||
+         section == "capture";
 }
 
+struct Repeated {
+  ReadModelTables readmodels;
+  std::vector<CaptureRule> captures;
+};
+
 void read_repeated(const std::string& path, const std::string& section, const toml::node& node,
-                   ReadModelTables& into) {
+                   Repeated& into) {
   const auto* tables = node.as_array();
   if (tables == nullptr || !tables->is_array_of_tables())
     throw Failure(ErrorKind::kConfiguration, at(path, node) + ": " + section + " is not repeated",
                   "write [[" + section + "]], with two brackets");
-  for (const auto& table : *tables) read_repeated_table(path, section, *table.as_table(), into);
+  for (const auto& table : *tables) {
+    if (section == "capture")
+      into.captures.push_back(read_capture(path, *table.as_table()));
+    else
+      read_repeated_table(path, section, *table.as_table(), into.readmodels);
+  }
 }
 
 void read_file(const std::string& path, const std::vector<Key>& keys, std::set<std::string>& seen,
-               ReadModelTables& repeated) {
+               Repeated& repeated) {
   toml::table file;
   try {
     file = toml::parse_file(path);
@@ -299,15 +311,15 @@ void review_secrets(const std::string& path, Config& config) {
 }  // namespace
 
 MigrateOptions Config::migrate_options() const {
-  return {owner_conninfo, relay.source.conninfo, relay.source.name, relay.source.slot,
-          relay.source.publication};
+  return {owner_conninfo,    relay.source.conninfo,    relay.source.name,
+          relay.source.slot, relay.source.publication, relay.captures};
 }
 
 Config load_config(const std::string& path, const std::vector<std::string>& settings) {
   Config config;
   const auto keys = keys_of(config, config.relay.stream);
   std::set<std::string> seen;
-  ReadModelTables repeated;
+  Repeated repeated;
   if (!path.empty()) {
     struct stat status {};
     // toml++ takes a folder for an empty file.
@@ -322,6 +334,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
   read_environment(keys, seen);
   read_settings(settings, keys, seen);
   fill_gaps(keys, seen);
+  config.relay.captures = std::move(repeated.captures);
   complete(config);
   review_transport(config);
   ReadModelOptions defaults;
@@ -329,7 +342,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
   defaults.stream = config.relay.stream.name;
   defaults.target_conninfo = config.target_conninfo;
   defaults.nats = config.relay.nats;
-  config.readmodels = complete(std::move(repeated), defaults);
+  config.readmodels = complete(std::move(repeated.readmodels), defaults);
   return config;
 }
 

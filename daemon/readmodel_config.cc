@@ -8,24 +8,17 @@
 #include <utility>
 
 #include "base/error.h"
+#include "daemon/config_table.h"
 #include "daemon/config_values.h"
 #include "readmodel/subject_pattern.h"
 
 namespace postrider {
 namespace {
 
-struct Key {
-  std::string section;
-  std::string name;
-  std::function<void(const ConfigValue&)> set;
-};
+using Key = ConfigKey;
 using V = const ConfigValue&;
 
 constexpr const char* kIdentifier = "[A-Za-z_][A-Za-z0-9_$]{0,62}";
-
-std::string at(const std::string& path, const toml::node& node) {
-  return path + ":" + std::to_string(node.source().begin.line);
-}
 
 std::vector<Key> readmodel_keys(ReadModelConfig& config) {
   ReadModelOptions& o = config.options;
@@ -71,23 +64,6 @@ std::vector<Key> verify_keys(VerifyConfig& config) {
       {"verify", "target", [&](V v) { c.target_query = v.text(); }},
       {"verify", "key", [&](V v) { c.key = v.list_matching("[^\"]{1,63}"); }},
   };
-}
-
-void read_keys(const std::string& path, const std::string& section, const toml::table& table,
-               const std::vector<Key>& keys) {
-  for (const auto& [name_key, node] : table) {
-    const std::string name(name_key.str());
-    const auto key = std::ranges::find(keys, name, &Key::name);
-    if (key == keys.end()) {
-      std::vector<std::string> names;
-      for (const auto& k : keys) names.push_back(k.name);
-      throw Failure(
-          ErrorKind::kConfiguration,
-          at(path, node) + ": unknown key \"" + section + "." + name + "\"",
-          "did you mean \"" + nearest_name(section + "." + name, prefixed(section, names)) + "\"?");
-    }
-    key->set(ConfigValue::from_toml(at(path, node) + ": " + section + "." + name, node));
-  }
 }
 
 [[noreturn]] void refuse(const std::string& where, const std::string& what,
@@ -138,11 +114,11 @@ ReadModelOptions with_setup(const ReadModelConfig& config) {
 
 void read_repeated_table(const std::string& path, const std::string& section,
                          const toml::table& table, ReadModelTables& into) {
-  const std::string where = at(path, table);
+  const std::string where = place_of(path, table);
   if (section == "readmodel") {
     ReadModelConfig config;
     config.where = where;
-    read_keys(path, section, table, readmodel_keys(config));
+    read_table(path, section, table, readmodel_keys(config));
     if (config.options.name.empty()) refuse(where, "readmodel.name is not set", "name it");
     // Beside the configuration file, wherever the program was started.
     auto& setup = config.options.setup_file;
@@ -153,7 +129,7 @@ void read_repeated_table(const std::string& path, const std::string& section,
   if (section == "verify") {
     VerifyConfig config;
     config.where = where;
-    read_keys(path, section, table, verify_keys(config));
+    read_table(path, section, table, verify_keys(config));
     if (config.comparison.source_query.empty() || config.comparison.target_query.empty() ||
         config.comparison.key.empty())
       refuse(where, "a comparison needs source, target and key",
@@ -164,7 +140,7 @@ void read_repeated_table(const std::string& path, const std::string& section,
   }
   ProjectionConfig config;
   config.where = where;
-  read_keys(path, section, table, projection_keys(config));
+  read_table(path, section, table, projection_keys(config));
   if (config.subjects.empty() || config.function.empty())
     refuse(where, "a projection needs subjects and function",
            "subjects = \"shop.order.>\" and function = \"apply_orders\"");

@@ -76,6 +76,9 @@ Confirmed Confirmer::confirm(const Confirmable& place) {
   // After the row: a change commits before it can be seen, and our own commit, which waits for the
   // same standbys, lies between. Nothing up to `place` was decoded with what is not seen here.
   require_publication(source_.publication(binding_.publication), binding_.publication_version);
+  if (binding_.captures)
+    require_capture(capture_publication(binding_.publication),
+                    source_.capture_problem(binding_.source));
   return {place.confirm_to, place.mark, wal_end};
 }
 

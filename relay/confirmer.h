@@ -34,6 +34,7 @@ class Confirmer {
     std::string incarnation;
     std::string publication;
     std::string publication_version;
+    bool captures = false;               // captured tables are carried
     std::uint64_t unreadable_up_to = 0;  // sequences known to be gone at session start
   };
 

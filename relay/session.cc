@@ -30,7 +30,7 @@ milliseconds confirm_delay(const RelayOptions& options) {
   return options.broker_sync_interval + options.confirm_margin;
 }
 
-Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& open) {
+Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& open, bool captures) {
   Confirmer::Binding binding;
   binding.source = options.source.name;
   binding.session = open.checkpoint.session;
@@ -38,6 +38,7 @@ Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& op
   binding.incarnation = open.stream.created;
   binding.publication = options.source.publication;
   binding.publication_version = open.checkpoint.publication_version;
+  binding.captures = captures;
   binding.unreadable_up_to = open.start.mark.seq < open.stream.last_seq ? open.stream.last_seq : 0;
   return binding;
 }
@@ -60,7 +61,8 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
                   std::max(open.slot_confirmed, open.checkpoint.confirm_to),
                   std::chrono::steady_clock::now()),
       announcer_(open.start.mark),
-      confirmer_(std::move(open.source), *client_, binding_of(options, open)),
+      confirmer_(std::move(open.source), *client_,
+                 binding_of(options, open, epochs_.any_captures())),
       now_(std::chrono::steady_clock::now()),
       received_(open.slot_confirmed),
       caught_up_target_(open.flushed),

@@ -187,6 +187,11 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
 
   require_publication(source.publication(options.source.publication),
                       session.checkpoint.publication_version);
+  std::vector<std::string> publications = {options.source.publication};
+  if (!options.captures.empty() || session.epochs.any_captures()) {
+    publications.push_back(capture_publication(options.source.publication));
+    require_capture(publications.back(), source.capture_problem(options.source.name));
+  }
   if (session.start.create_stream) make_stream(session, options);
   if (session.start.bind_stream) {
     source.bind_stream(options.source.name, session.checkpoint.session, session.stream.created,
@@ -197,7 +202,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   // The stream is another one, or lost that message with its tail: the sequence will be ours.
   if (session.checkpoint.foreign_seq)
     source.note_foreign(options.source.name, session.checkpoint.session, std::nullopt);
-  session.wal->start(options.source.slot, options.source.publication, session.start.start_lsn,
+  session.wal->start(options.source.slot, publications, session.start.start_lsn,
                      options.wal_store || session.epochs.any_wal_store());
   open_epoch_if_needed(session, options);
   return session;

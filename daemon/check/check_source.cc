@@ -4,6 +4,7 @@
 
 #include "base/postgres/sql.h"
 #include "daemon/check/standby_names.h"
+#include "daemon/migrate/captured_tables.h"
 #include "migrations/migrations.h"
 #include "relay/postgres/source.h"
 
@@ -22,6 +23,7 @@ class SourceChecks {
     role();
     if (!schema()) return {};
     publication();
+    captures();
     slot();
     emit_message_rights();
     return limits();
@@ -111,6 +113,37 @@ class SourceChecks {
           true);
     }
     return true;
+  }
+
+  void captures() {
+    if (options_.captures.empty()) return;
+    const std::string publication = capture_publication(options_.source.publication);
+    const std::string problem = source_.capture_problem(options_.source.name);
+    if (!problem.empty())
+      add(CheckLevel::kFail, "publication " + publication, problem,
+          "see docs/capture.md, \"An altered publication\"", true);
+    pqxx::nontransaction tx(source_.connection());
+    std::size_t good = 0;
+    for (const auto& table :
+         find_capturable_tables(tx, options_.captures, options_.source.publication)) {
+      // A table that a pattern came to match must not keep the relay from starting.
+      const auto level = table.named || table.published ? CheckLevel::kFail : CheckLevel::kWarn;
+      if (!table.problem.empty())
+        add(level, "captured table " + table.name, table.problem, table.remedy);
+      else if (!table.published)
+        add(level, "captured table " + table.name, "is not published",
+            "run `postrider migrate up`");
+      else
+        ++good;
+    }
+    add(good > 0 ? CheckLevel::kOk : CheckLevel::kWarn, "captured tables", std::to_string(good),
+        good > 0 ? "" : "no table matches [[capture]]");
+    for (const auto& rule : options_.captures)
+      if (rule.subject.find("{key}") != std::string::npos ||
+          rule.subject.find("{column:") != std::string::npos)
+        add(CheckLevel::kWarn, "capture.subject", rule.subject,
+            "nats-server keeps every distinct subject of a stream in memory: a value of many "
+            "different ones belongs into the key, not into the subject");
   }
 
   void publication() {

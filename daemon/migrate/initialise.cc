@@ -1,10 +1,12 @@
 #include "daemon/migrate/initialise.h"
 
+#include <algorithm>
 #include <ostream>
 #include <vector>
 
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
+#include "daemon/migrate/captured_tables.h"
 #include "postrider/lsn.h"
 
 namespace postrider {
@@ -17,6 +19,11 @@ bool slot_exists(pqxx::transaction_base& tx, const std::string& slot) {
                     "AND plugin = 'pgoutput' AND database = current_database()",
                     slot)
               .empty();
+}
+
+bool has_slot(pqxx::connection& owner, const std::string& slot) {
+  pqxx::nontransaction tx(owner);
+  return slot_exists(tx, slot);
 }
 
 [[noreturn]] void refuse_slot(const std::string& slot, const std::string& why) {
@@ -58,6 +65,66 @@ void make_publication(pqxx::connection& owner, const MigrateOptions& options, st
           " FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root = true)");
   tx.commit();
   out << "created   publication " << options.publication << '\n';
+}
+
+// Empty at first, and made before the slot: the server looks publications up as they were at each
+// commit that it decodes, so one that is younger than the slot's WAL would be missing there.
+void make_capture_publication(pqxx::connection& owner, const MigrateOptions& options,
+                              std::ostream& out) {
+  const std::string name = capture_publication(options.publication);
+  pqxx::work tx(owner);
+  if (!sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", name).empty()) return;
+  tx.exec(
+      "CREATE PUBLICATION " + tx.quote_name(name) +
+      " WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)");
+  tx.commit();
+  out << "created   publication " << name << '\n';
+}
+
+// What is published follows [[capture]]; in one transaction with the row that vouches for it, so
+// that a running relay sees both or neither.
+void publish_captured_tables(pqxx::connection& owner, const MigrateOptions& options,
+                             std::ostream& out) {
+  pqxx::work tx(owner);
+  const std::string publication = tx.quote_name(capture_publication(options.publication));
+  std::vector<std::string> wanted;
+  std::vector<std::string> lines;
+  const auto problem = sql::exec(tx, "SELECT outbox.capture_problem($1)", options.source);
+  if (!problem.empty() && !problem[0][0].is_null())
+    lines.push_back("note      the capture publication " + problem[0][0].as<std::string>() +
+                    ": changes made meanwhile are not in the stream");
+  std::string clause;
+  for (const auto& table : find_capturable_tables(tx, options.captures, options.publication)) {
+    if (!table.problem.empty())
+      throw Failure(ErrorKind::kConfiguration, "captured table " + table.name + " " + table.problem,
+                    table.remedy);
+    wanted.push_back(table.name);
+    if (!table.published) lines.push_back("captured  table " + table.name);
+    clause += (clause.empty() ? "" : ", ") + table.name +
+              (table.rule->where.empty() ? "" : " WHERE (" + table.rule->where + ")");
+  }
+  bool changed = !lines.empty();
+  for (const auto& row : sql::exec(
+           tx,
+           "SELECT format('%I.%I', n.nspname, c.relname), r.prqual IS NOT NULL "
+           "FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid "
+           "JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+           "WHERE p.pubname = $1 ORDER BY 1",
+           capture_publication(options.publication))) {
+    changed =
+        changed || row[1].as<bool>();  // whether the filter is the same, only the server knows
+    if (std::ranges::find(wanted, row[0].as<std::string>()) != wanted.end()) continue;
+    changed = true;
+    lines.push_back("released  table " + row[0].as<std::string>());
+    // SET TABLE wants one table at least.
+    tx.exec("ALTER PUBLICATION " + publication + " DROP TABLE " + row[0].as<std::string>());
+  }
+  for (const auto& rule : options.captures) changed = changed || !rule.where.empty();
+  if (changed && !clause.empty())
+    tx.exec("ALTER PUBLICATION " + publication + " SET TABLE " + clause);
+  if (changed) sql::exec(tx, "SELECT outbox.accept_capture($1)", options.source);
+  tx.commit();
+  for (const auto& line : lines) out << line << '\n';
 }
 
 // True when the source is initialised already.
@@ -156,10 +223,12 @@ void close_emit_message(pqxx::connection& owner, std::ostream& out) {
 
 void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out) {
   make_publication(owner, options, out);
+  make_capture_publication(owner, options, out);
   close_emit_message(owner, out);
-  if (make_row(owner, options)) {
-    pqxx::nontransaction tx(owner);
-    if (!slot_exists(tx, options.slot))
+  const bool initialised = make_row(owner, options);
+  publish_captured_tables(owner, options, out);
+  if (initialised) {
+    if (!has_slot(owner, options.slot))
       throw Failure(
           ErrorKind::kSlotMissing,
           "source " + options.source + " is initialised, but its slot " + options.slot + " is gone",
@@ -198,7 +267,8 @@ void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool d
     }
   }
   pqxx::work tx(owner);
-  tx.exec("DROP PUBLICATION IF EXISTS " + tx.quote_name(options.publication));
+  for (const auto& publication : {options.publication, capture_publication(options.publication)})
+    tx.exec("DROP PUBLICATION IF EXISTS " + tx.quote_name(publication));
   tx.commit();
   out << "dropped   publication " << options.publication << '\n';
 }

@@ -9,6 +9,9 @@
 
 #include <iosfwd>
 #include <string>
+#include <vector>
+
+#include "relay/progress/capture_rule.h"
 
 namespace postrider {
 
@@ -18,6 +21,7 @@ struct MigrateOptions {
   std::string source;
   std::string slot;
   std::string publication = "postrider";
+  std::vector<CaptureRule> captures = {};
 };
 
 void migrate_up(const MigrateOptions& options, std::ostream& out);

@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "postrider/position.h"
-#include "relay/capture/rule.h"
 #include "relay/capture/subject_template.h"
+#include "relay/progress/capture_rule.h"
 #include "relay/transaction/outbox_event.h"
 #include "relay/wire/pgoutput.h"
 

@@ -151,11 +151,15 @@ TimelineHistory ReplicationConnection::timeline_history(std::uint32_t timeline) 
   return *history;
 }
 
-void ReplicationConnection::start(const std::string& slot, const std::string& publication, Lsn from,
+void ReplicationConnection::start(const std::string& slot,
+                                  const std::vector<std::string>& publications, Lsn from,
                                   bool messages) {
+  std::string names;
+  for (const auto& publication : publications)
+    names += (names.empty() ? "" : ",") + quote_identifier(publication);
   std::string command = "START_REPLICATION SLOT " + quote_identifier(slot) + " LOGICAL " +
                         from.to_string() + " (proto_version '1', publication_names " +
-                        quote_literal(quote_identifier(publication));
+                        quote_literal(names);
   if (messages) command += ", messages 'true'";
   command += ")";
   const auto result = execute(command);

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "postrider/lsn.h"
@@ -44,7 +45,8 @@ class ReplicationConnection {
   // Takes the slot and starts the stream at `from` (none: where the slot is confirmed).
   // kSlotMissing when the slot does not exist, kPostgresUnavailable while another connection holds
   // it.
-  void start(const std::string& slot, const std::string& publication, Lsn from, bool messages);
+  void start(const std::string& slot, const std::vector<std::string>& publications, Lsn from,
+             bool messages);
 
   // For poll(): readable means read() has something to do; wants_write() asks for writability too.
   [[nodiscard]] int socket() const { return PQsocket(connection_.get()); }

@@ -112,6 +112,15 @@ void require_publication(const PublicationState& publication, const std::string&
             see);
 }
 
+void require_capture(const std::string& publication, const std::string& problem) {
+  if (problem.empty()) return;
+  throw Failure(ErrorKind::kPublicationMissing,
+                "publication \"" + publication + "\" " + problem +
+                    ": changes of captured tables may be missing since",
+                "see docs/capture.md, \"An altered publication\": `postrider migrate up` publishes "
+                "what [[capture]] names, and vouches for it");
+}
+
 void require_binding(const Checkpoint& row, const std::string& slot,
                      const std::string& publication) {
   const auto require = [](const char* key, const std::string& ours, const std::string& theirs) {
@@ -304,6 +313,13 @@ PublicationState Source::publication(const std::string& name) {
     state.version = get<std::string>(rows[0], "version");
     state.problem = get<std::string>(rows[0], "problem");
     return state;
+  });
+}
+
+std::string Source::capture_problem(const std::string& name) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
+    const auto problem = sql::exec(tx, "SELECT outbox.capture_problem($1)", name)[0][0];
+    return problem.is_null() ? std::string() : problem.as<std::string>();
   });
 }
 

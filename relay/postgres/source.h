@@ -62,6 +62,10 @@ struct PublicationState {
 // decoding.
 void require_publication(const PublicationState& publication, const std::string& expected_version);
 
+// Throws kPublicationMissing, with the remedy, unless `problem` is empty; it is what
+// Source::capture_problem found.
+void require_capture(const std::string& publication, const std::string& problem);
+
 // Throws kConfiguration unless these are the names that the source was initialised with: another
 // source's slot would be taken from its relay and confirmed for events that nobody carried.
 void require_binding(const Checkpoint& row, const std::string& slot,
@@ -100,6 +104,8 @@ class Source {
   [[nodiscard]] std::optional<Checkpoint> read_checkpoint(const std::string& name);
   [[nodiscard]] SlotState slot(const std::string& slot_name);
   [[nodiscard]] PublicationState publication(const std::string& name);
+  // Why changes of captured tables may be missing in the WAL's decoding; empty: they are not.
+  [[nodiscard]] std::string capture_problem(const std::string& name);
   [[nodiscard]] Lsn insert_lsn();
   [[nodiscard]] Lsn flush_lsn();
 

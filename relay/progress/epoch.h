@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "postrider/lsn.h"
-#include "relay/capture/rule.h"
+#include "relay/progress/capture_rule.h"
 
 namespace postrider {
 

@@ -1,4 +1,4 @@
-#include "relay/capture/rule.h"
+#include "relay/progress/capture_rule.h"
 
 #include <algorithm>
 

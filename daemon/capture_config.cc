@@ -1,0 +1,70 @@
+#include "daemon/capture_config.h"
+
+#include "base/error.h"
+#include "daemon/config_table.h"
+#include "relay/route/subject.h"
+
+namespace postrider {
+namespace {
+
+constexpr const char* kName = "[^.]+\\..+";
+constexpr const char* kColumn = "[^]+";
+
+// Each placeholder becomes a letter; nothing where one is unknown.
+std::string filled(const std::string& where, const std::string& subject) {
+  std::string text;
+  for (std::size_t i = 0; i < subject.size(); ++i) {
+    if (subject[i] != '{') {
+      text += subject[i];
+      continue;
+    }
+    const auto close = subject.find('}', i);
+    const std::string name =
+        close == std::string::npos ? subject.substr(i) : subject.substr(i + 1, close - i - 1);
+    const bool known = name == "schema" || name == "table" || name == "op" || name == "key" ||
+                       (name.starts_with("column:") && name.size() > 7);
+    if (close == std::string::npos || !known)
+      throw Failure(ErrorKind::kConfiguration,
+                    where + ": capture.subject has an unknown placeholder \"" + name + "\"",
+                    "{schema}, {table}, {op}, {key} and {column:NAME} are known");
+    text += 'x';
+    i = close;
+  }
+  return text;
+}
+
+}  // namespace
+
+CaptureRule read_capture(const std::string& path, const toml::table& table) {
+  using V = const ConfigValue&;
+  CaptureRule rule;
+  const std::string where = place_of(path, table);
+  read_table(path, "capture", table,
+             {
+                 {"capture", "tables", [&](V v) { rule.tables = v.list_matching(kName); }},
+                 {"capture", "subject", [&](V v) { rule.subject = v.text(); }},
+                 {"capture", "format",
+                  [&](V v) {
+                    rule.format = v.one_of({"postrider", "debezium"}) == "debezium"
+                                      ? RowFormat::kDebezium
+                                      : RowFormat::kPostrider;
+                  }},
+                 {"capture", "columns", [&](V v) { rule.columns = v.list_matching(kColumn); }},
+                 {"capture", "exclude", [&](V v) { rule.exclude = v.list_matching(kColumn); }},
+                 {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
+                 {"capture", "where", [&](V v) { rule.where = v.text(); }},
+             });
+  const auto refuse = [&](const std::string& what, const std::string& remedy) {
+    throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);
+  };
+  if (rule.tables.empty())
+    refuse("capture.tables is not set", "tables = [\"public.orders\", \"sales.*\"]");
+  if (!rule.columns.empty() && !rule.exclude.empty())
+    refuse("capture.columns and capture.exclude exclude each other", "keep one of them");
+  if (!is_valid_event_subject(filled(where, rule.subject)))
+    refuse("capture.subject \"" + rule.subject + "\" is not a subject that NATS can carry",
+           "tokens of [A-Za-z0-9_%=+:@/~-] and placeholders, parted by single dots");
+  return rule;
+}
+
+}  // namespace postrider

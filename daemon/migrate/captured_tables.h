@@ -1,0 +1,29 @@
+// The tables that [[capture]] names, as the source's catalog has them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/postgres/sql.h"
+#include "relay/progress/capture_rule.h"
+
+namespace postrider {
+
+struct CapturableTable {
+  std::string name;  // quoted, with its schema
+  const CaptureRule* rule = nullptr;
+  bool named = false;      // by itself, not only by a pattern
+  bool published = false;  // by the capture publication
+  std::string problem;     // why it cannot be captured; empty: it can
+  std::string remedy;
+};
+
+// Permanent tables, partitioned ones by their root, outside of the system's schemas and Postrider's
+// own, in the order of their names; and one line for each exact name that is no such table.
+// `publication` is the source's.
+[[nodiscard]] std::vector<CapturableTable> find_capturable_tables(
+    pqxx::transaction_base& tx, const std::vector<CaptureRule>& rules,
+    const std::string& publication);
+
+}  // namespace postrider

@@ -1,0 +1,353 @@
+// Captured tables, from the service's SQL to a copy that PostgreSQL itself makes from the stream's
+// JSON and compares.
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/world.h"
+
+namespace postrider::test {
+namespace {
+
+constexpr dev::milliseconds kPatience{60'000};
+
+class Capture : public World {
+ protected:
+  // The configuration of `captures`, as TOML, migrated and carried from now on.
+  void capture(const std::string& captures) {
+    captures_ = captures;
+    ASSERT_EQ(postrider({"migrate", "up", "--config", config("capture")}), 0) << output();
+  }
+  std::string config(const std::string& name) {
+    auto settings = quick();
+    settings["migrate.conninfo"] = "\"" + superuser() + "\"";  // the tables are the service's
+    const auto path = write_config(settings, name);
+    std::ofstream(path, std::ios::app) << captures_;
+    return path.string();
+  }
+  std::unique_ptr<RelayProcess> relay(const std::vector<std::string>& arguments = {},
+                                      const std::string& failpoints = {}) {
+    return std::make_unique<RelayProcess>(config("relay"), folder_ / "relay.log", failpoints,
+                                          arguments);
+  }
+  void carry() {
+    const auto process = relay({"--until-caught-up"});
+    ASSERT_EQ(process->wait(kPatience), 0) << process->log();
+  }
+  std::vector<StreamMessage> stream() { return nats_client().read_stream(kStream); }
+
+  // Makes `copy` of what the stream says of table "schema"."table", whose key is `id`: as a reader
+  // in any language would, with the row's JSON.
+  void rebuild(const std::string& table, const std::string& copy) {
+    sql("DROP TABLE IF EXISTS " + copy + "; CREATE TABLE " + copy + " (LIKE " + table + ")");
+    for (const auto& message : stream()) {
+      const std::string json = "$postrider$" + message.data + "$postrider$::json";
+      const auto type = message.header("Postrider-Type");
+      const std::string record = "json_populate_record(NULL::" + copy + ", " + json + "->'new')";
+      if (type == "insert")
+        sql("INSERT INTO " + copy + " SELECT * FROM " + record);
+      else if (type == "update")
+        sql("WITH old AS (DELETE FROM " + copy + " WHERE id = (coalesce(" + json +
+            "->'old'->>'id', " + json + "->'new'->>'id'))::int RETURNING *) INSERT INTO " + copy +
+            " SELECT (json_populate_record(old::" + copy + ", " + json + "->'new')).* FROM old");
+      else if (type == "delete")
+        sql("DELETE FROM " + copy + " WHERE id = (" + json + "->'old'->>'id')::int");
+      else if (type == "truncate")
+        sql("TRUNCATE " + copy);
+    }
+  }
+  std::string text_of(const std::string& table) {
+    return sql(
+        "SET lc_monetary = 'C'; SELECT coalesce(string_agg(whole::text, E'\\n' ORDER BY id), '') "
+        "FROM " +
+        table + " AS whole");
+  }
+
+  std::string captures_;
+};
+
+TEST_F(Capture, ValuesOfEveryTypeSurviveTheTrip) {
+  app_sql(R"(
+CREATE TYPE mood AS ENUM ('sad', 'o''k "x", y');
+CREATE DOMAIN cents AS int CHECK (value >= 0);
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE types (id int PRIMARY KEY, i2 int2, i8 int8, n numeric, n2 numeric(30,10), f4 float4, f8 float8,
+  mny money, b bool, c char(5), vc varchar(40), t text, nm name, ch "char", byt bytea, ts timestamp, tz timestamptz,
+  d date, ti time, tiz timetz, iv interval, u uuid, j json, jb jsonb, x xml, ip inet, ci cidr, ma macaddr,
+  ma8 macaddr8, bi bit(3), vb varbit, po point, li line, ls lseg, bx box, pa path, pol polygon, cr circle,
+  r4 int4range, r8 int8range, rn numrange, rd daterange, rts tsrange, rtz tstzrange, mr int4multirange,
+  tsv tsvector, tsq tsquery, o oid, rc regclass, lsn pg_lsn, xi xid8, sn pg_snapshot, jp jsonpath,
+  ai int[], att text[], am mood[], mo mood, dm cents, pr pair, apr pair[], big text))");
+  capture("[[capture]]\ntables = [\"public.types\"]\n");
+  app_sql(R"(
+INSERT INTO types (id) VALUES (0);
+INSERT INTO types VALUES (1, -32768, 9223372036854775807, 'NaN', 12345678901234567890.0123456789, '1.1', '0.1', '1234.5', true,
+  'ab', 'x', E'quote " back \\ tab \t line \r\n bell \x07 del \x7f \u00e9 \U0001F600 \u2028', 'name', 'c', '\x00ff10', '2026-01-31 23:59:59.123456',
+  '2026-06-30 12:00:00+05:30', '2026-02-28', '23:59:59.999999', '12:00:00.5-08', '1 year -2 mons 3 days 04:05:06.789', '00112233-4455-6677-8899-aabbccddeeff',
+  '{"b": 1,  "a": [1e400, "\u0001", null], "a": 2}', '{"k": 12345678901234567890.10, "n": null}', '<a b="c">d</a>', '::1/64', '10.0.0.0/8', '08:00:2b:01:02:03',
+  '08:00:2b:01:02:03:04:05', B'101', B'1', '(1,2)', '{1,2,3}', '[(0,0),(1,1)]', '(1,1),(0,0)', '[(0,0),(1,1)]', '((0,0),(1,1))', '<(0,0),5>',
+  '[1,5)', '(,9]', '[1.5,2.5]', '[2026-01-01,infinity)', '[2026-01-01 00:00, 2026-01-02 00:00)', '[2026-01-01 00:00+00,)', '{[1,3),[5,7)}',
+  '''a'':1 ''b c'':2A', '''a'' & !''b''', 4294967295, 'pg_class', 'FFFFFFFF/FFFFFFFF', '18446744073709551615', '10:20:10,14', '$.a[*] ? (@ > 1)',
+  '[0:1]={1,NULL}', ARRAY['a,b', 'NULL', NULL, '', '"q"'], ARRAY['sad']::mood[], 'o''k "x", y', 7, '(1,"x, y")', ARRAY[(1,NULL)::pair], repeat('x', 100000));
+INSERT INTO types (id, n, f4, f8, ts, tz, d, t, byt, jb, r4, ai) VALUES (2, 'Infinity', 'NaN', '-Infinity', 'infinity', '-infinity', '-infinity', '', '', '"text"', 'empty', '{}');
+INSERT INTO types (id, n, f4, f8, ts, tz, d, iv, t, jb) VALUES (3, '-Infinity', '-0', '1e308', '4713-11-24 00:00:00 BC', '294276-12-31 23:59:59+00', '4713-11-24 BC',
+  '-178000000 years', 'NULL', '[]');
+INSERT INTO types (id, n, f4, f8, t) VALUES (4, repeat('9', 1000)::numeric / 7, '1.17549435e-38', '2.2250738585072014e-308', 'null'))");
+  carry();
+  ASSERT_EQ(stream().size(), 5U);
+  rebuild("types", "types_copy");
+  EXPECT_EQ(text_of("types_copy"), text_of("types"));
+  EXPECT_GT(text_of("types").size(), 100'000U);
+}
+
+TEST_F(Capture, ACopyFollowsEveryKindOfChange) {
+  app_sql(
+      "CREATE TABLE item (id int PRIMARY KEY, name text, big text); "
+      "CREATE TABLE loud (id int PRIMARY KEY, name text, big text); "
+      "ALTER TABLE loud REPLICA IDENTITY FULL; "
+      "CREATE TABLE part (id int, name text, PRIMARY KEY (id)) PARTITION BY RANGE (id); "
+      "CREATE TABLE part_low PARTITION OF part FOR VALUES FROM (0) TO (10); "
+      "CREATE TABLE part_high PARTITION OF part FOR VALUES FROM (10) TO (20)");
+  for (const char* table : {"item", "loud"})
+    app_sql(std::string("ALTER TABLE ") + table + " ALTER big SET STORAGE EXTERNAL");
+  const std::vector<std::string> tables = {"item", "loud", "part"};
+  for (const auto& table : tables) {
+    capture("[[capture]]\ntables = [\"public.item\", \"public.loud\", \"public.part\"]\n");
+    const bool large = table != "part";
+    app_sql("INSERT INTO " + table + " SELECT i, 'n' || i" + (large ? ", repeat('b', 20000)" : "") +
+            " FROM generate_series(1, 9) i");
+    app_sql("UPDATE " + table + " SET name = 'changed' WHERE id <= 4");
+    app_sql("UPDATE " + table + " SET id = id + 9 WHERE id = 2");  // to another partition
+    app_sql("DELETE FROM " + table + " WHERE id = 3");
+    app_sql("BEGIN; INSERT INTO " + table + " (id) VALUES (17); ROLLBACK");
+    app_sql("BEGIN; SAVEPOINT a; DELETE FROM " + table + "; ROLLBACK TO a; UPDATE " + table +
+            " SET name = 'after' WHERE id = 5; COMMIT");
+    // The table changes between two changes of one transaction.
+    app_sql("BEGIN; INSERT INTO " + table + " (id, name) VALUES (18, 'before'); ALTER TABLE " +
+            table + " ADD COLUMN extra int DEFAULT 7; INSERT INTO " + table +
+            " (id, extra) VALUES (19, 8); "
+            "ALTER TABLE " +
+            table + " RENAME COLUMN name TO title; UPDATE " + table +
+            " SET title = 'renamed' WHERE id = 19; COMMIT");
+    app_sql("ALTER TABLE " + table + " ALTER extra TYPE text USING extra || '!'");
+    app_sql("UPDATE " + table + " SET extra = 'text' WHERE id = 18");
+    app_sql("ALTER TABLE " + table + " RENAME COLUMN title TO name");
+    carry();
+    const auto messages = stream();
+    ASSERT_FALSE(messages.empty());
+    for (const auto& message : messages)
+      EXPECT_EQ(message.subject.rfind("shop.cdc.public." + table, 0) == 0 ||
+                    message.subject.rfind("shop.cdc.public.", 0) == 0,
+                true)
+          << message.subject;
+  }
+  // What a reader that knew the newest columns alone makes of it: those that were renamed
+  // meanwhile come under their names of the time.
+  const auto payload_of = [&](const std::string& needle) {
+    for (const auto& message : stream())
+      if (message.data.find(needle) != std::string::npos) return message.data;
+    return std::string("none: ") + needle;
+  };
+  EXPECT_EQ(
+      payload_of(R"("table":"item","new":{"id":18)"),
+      R"({"op":"insert","schema":"public","table":"item","new":{"id":18,"name":"before","big":null}})");
+  EXPECT_EQ(
+      payload_of(R"("title":"renamed")"),
+      R"({"op":"update","schema":"public","table":"item","new":{"id":19,"title":"renamed","big":null,"extra":8}})");
+  EXPECT_EQ(
+      payload_of(R"("extra":"text")"),
+      R"({"op":"update","schema":"public","table":"item","new":{"id":18,"title":"before","big":null,"extra":"text"}})");
+  EXPECT_NE(payload_of(R"("op":"update","schema":"public","table":"item","new":{"id":1,)")
+                .find(R"("unchanged":["big"])"),
+            std::string::npos)
+      << "a large value that was not touched is marked";
+  EXPECT_EQ(payload_of(R"("table":"loud","new":{"id":11)").find("unchanged"), std::string::npos)
+      << "a full old row says what it is";
+  EXPECT_NE(payload_of(R"("op":"update","schema":"public","table":"loud","new":{"id":1,)")
+                .find(R"("old":{"id":1,"name":"n1","big":"b)"),
+            std::string::npos);
+  EXPECT_EQ(payload_of("part_low").substr(0, 5), "none:") << "partitions come under their root";
+}
+
+TEST_F(Capture, RandomChangesMakeTheSameTable) {
+  app_sql(
+      "CREATE TABLE t (id int PRIMARY KEY, v int, big text); "
+      "ALTER TABLE t ALTER big SET STORAGE EXTERNAL");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  // Changes of every kind, killed relays between; seeded in the database, so that a run repeats.
+  app_sql(R"(DO $$ DECLARE r int; k int; BEGIN
+  PERFORM setseed(0.20261125);
+  FOR i IN 1..600 LOOP
+    r := floor(random() * 100); k := floor(random() * 40);
+    BEGIN
+      CASE
+        WHEN r < 35 THEN INSERT INTO t VALUES (k, i, repeat(chr(97 + i % 26), 3000)) ON CONFLICT (id) DO UPDATE SET v = excluded.v;
+        WHEN r < 55 THEN UPDATE t SET v = i WHERE id = k;
+        WHEN r < 70 THEN UPDATE t SET id = floor(random() * 40) WHERE id = k;
+        WHEN r < 85 THEN DELETE FROM t WHERE id = k;
+        WHEN r < 95 THEN UPDATE t SET big = NULL WHERE id = k;
+        WHEN r < 99 THEN INSERT INTO t VALUES (k, -1, 'aborted'); RAISE EXCEPTION 'roll this back';
+        ELSE TRUNCATE t;
+      END CASE;
+    EXCEPTION WHEN unique_violation OR raise_exception THEN NULL;
+    END;
+    IF i % 7 = 0 THEN COMMIT; END IF;
+  END LOOP; END $$)");
+  for (const char* point : {"publish.mid_transaction=kill@40", "ack.after_handle=kill@70"}) {
+    const auto process = relay({"--until-caught-up"}, point);
+    ASSERT_EQ(process->wait(kPatience), 128 + 9) << process->log();
+  }
+  carry();
+  EXPECT_GT(stream().size(), 150U);
+  rebuild("t", "t_copy");
+  EXPECT_EQ(text_of("t_copy"), text_of("t"));
+}
+
+TEST_F(Capture, EventsAndRowsOfATransactionStandTogetherInOrder) {
+  app_sql("CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE second (id int PRIMARY KEY)");
+  capture(
+      "[[capture]]\ntables = [\"public.first\"]\nsubject = \"rows.{op}.{key}\"\n"
+      "[[capture]]\ntables = [\"public.sec*\"]\nformat = \"debezium\"\n");
+  app_sql(
+      "BEGIN; INSERT INTO first VALUES (1); SELECT outbox.emit('order.placed', '{}'); "
+      "INSERT INTO second VALUES (2); SELECT outbox.emit('order.late', '{}', store => 'table'); "
+      "COMMIT");
+  app_sql("TRUNCATE first, second");
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 6U);
+  EXPECT_EQ(messages[0].subject, "shop.rows.insert.1");
+  EXPECT_EQ(messages[0].header("Postrider-Key"), "1");
+  EXPECT_EQ(messages[0].header("Postrider-Id"), std::nullopt);
+  EXPECT_EQ(messages[1].subject, "shop.order.placed");
+  EXPECT_EQ(messages[2].subject, "shop.cdc.public.second");
+  EXPECT_EQ(nlohmann::json::parse(messages[2].data)["after"]["id"], 2);
+  EXPECT_EQ(messages[3].subject, "shop.order.late");
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const auto place = *messages[i].header("Postrider-Position");
+    EXPECT_EQ(place.rfind("v1 " + std::to_string(i + 1) + " ", 0), 0U) << place;
+    EXPECT_EQ(place.size() > 5 && place.substr(place.size() - 5) == " last", i == 3 || i == 5)
+        << place;
+  }
+  EXPECT_EQ(messages[4].header("Postrider-Type"), "truncate");
+  EXPECT_EQ(messages[5].header("Postrider-Type"), "truncate");
+  EXPECT_EQ(postrider({"verify", "stream", "--config", config("verify")}), 0) << output();
+  EXPECT_NE(output().find("4 are row changes"), std::string::npos) << output();
+}
+
+TEST_F(Capture, BeginsWithTheEpochThatAsksForIt) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, secret text)");
+  capture("");
+  app_sql("INSERT INTO t VALUES (1, 's'); SELECT outbox.emit('a', '1')");
+  carry();
+  capture("[[capture]]\ntables = [\"public.t\"]\nexclude = [\"secret\"]\n");
+  app_sql("INSERT INTO t VALUES (2, 's')");
+  carry();  // below the epoch: the session that opens it begins behind
+  app_sql("INSERT INTO t VALUES (3, 's')");
+  carry();
+  const auto messages = stream();
+  ASSERT_FALSE(messages.empty());
+  EXPECT_EQ(messages.back().data,
+            R"({"op":"insert","schema":"public","table":"t","new":{"id":3}})");
+  for (const auto& message : messages) EXPECT_EQ(message.data.find("\"s\""), std::string::npos);
+  EXPECT_EQ(messages[0].subject, "shop.a") << "what was committed before it was asked for";
+}
+
+TEST_F(Capture, HostileNamesAreNamesLikeOthers) {
+  const std::string schema = "s\"; DROP";
+  const std::string table = "select.*>\xc3\xa9 " + std::string(40, 'z');
+  const auto quoted = [](const std::string& name) {
+    std::string text = "\"";
+    for (const char c : name) text += c == '"' ? "\"\"" : std::string(1, c);
+    return text + "\"";
+  };
+  const std::string full = quoted(schema) + "." + quoted(table);
+  sql("CREATE SCHEMA " + quoted(schema) + "; CREATE TABLE " + full + " (" +
+      quoted("order by\n\\\"") + " int PRIMARY KEY, " + quoted("user") + " text)");
+  capture("[[capture]]\ntables = ['*.select*']\n");
+  sql("INSERT INTO " + full + " VALUES (1, 'x')");
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 1U);
+  const auto json = nlohmann::json::parse(messages[0].data);
+  EXPECT_EQ(json["schema"], schema);
+  EXPECT_EQ(json["table"], table);
+  EXPECT_EQ(json["new"]["order by\n\\\""], 1);
+  EXPECT_EQ(messages[0].subject.substr(0, 9), "shop.cdc.");
+  EXPECT_EQ(std::count(messages[0].subject.begin(), messages[0].subject.end(), '.'), 3);
+}
+
+TEST_F(Capture, MigrateSaysWhatCannotBeCaptured) {
+  app_sql(
+      "CREATE TABLE keyless (a int); CREATE UNLOGGED TABLE volatile (id int PRIMARY KEY); "
+      "CREATE TABLE good (id int PRIMARY KEY)");
+  const auto refused = [&](const std::string& captures, const std::string& words) {
+    captures_ = captures;
+    EXPECT_EQ(postrider({"migrate", "up", "--config", config("capture")}), 78) << output();
+    EXPECT_NE(output().find(words), std::string::npos) << output();
+    EXPECT_EQ(sql("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'postrider_capture'"),
+              "0");
+  };
+  refused("[[capture]]\ntables = [\"public.good\", \"public.keyless\"]\n", "REPLICA IDENTITY FULL");
+  refused("[[capture]]\ntables = [\"public.volatile\"]\n", "SET LOGGED");
+  refused("[[capture]]\ntables = [\"public.none\"]\n", "public.none is no table");
+  refused("[[capture]]\ntables = [\"public.good\"]\nsubject = \"a.{tabel}\"\n", "{column:NAME}");
+  refused("[[capture]]\ntables = [\"public.good\"]\nsubject = \"a b\"\n", "not a subject");
+  refused("[[capture]]\ntables = [\"public.good\"]\ncolumns = [\"id\"]\nexclude = [\"x\"]\n",
+          "exclude each other");
+  refused("[[capture]]\ntabels = [\"public.good\"]\n", "capture.toml:");
+  refused("[[capture]]\nsubject = \"a\"\n", "capture.tables is not set");
+}
+
+TEST_F(Capture, MigrateFollowsTheConfigurationUnderARunningRelay) {
+  app_sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, v int)");
+  capture("[[capture]]\ntables = [\"public.a\", \"public.b*\"]\n");
+  const auto tables =
+      "SELECT coalesce(string_agg(tablename || coalesce(rowfilter, ''), ',' ORDER BY tablename), "
+      "'') "
+      "FROM pg_publication_tables WHERE pubname = 'postrider_capture'";
+  EXPECT_EQ(sql(tables), "a,b");
+  const auto process = relay();
+  app_sql("INSERT INTO a VALUES (1)");
+  ASSERT_TRUE(wait_for_seq(1, kPatience)) << process->log();
+  capture("[[capture]]\ntables = [\"public.b\"]\nwhere = \"id > 10\"\n");
+  EXPECT_NE(output().find("released  table public.a"), std::string::npos) << output();
+  EXPECT_EQ(sql(tables), "b(id > 10)");
+  app_sql("INSERT INTO a VALUES (2); INSERT INTO b VALUES (1)");
+  app_sql("INSERT INTO b VALUES (11)");
+  // Confirmed behind the change: the relay has looked at the publication again.
+  const auto lsn = sql("SELECT pg_current_wal_insert_lsn()");
+  app_sql("INSERT INTO b VALUES (12); DROP TABLE b");
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        return sql("SELECT confirm_to >= '" + lsn + "'::pg_lsn FROM outbox.checkpoint") == "t";
+      },
+      kPatience))
+      << process->log();
+  EXPECT_TRUE(process->running()) << process->log();
+  EXPECT_EQ(stream().size(), 3U) << "a1, b11, b12";
+}
+
+TEST_F(Capture, ATableTakenOutOfThePublicationHaltsTheRelay) {
+  app_sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
+  capture("[[capture]]\ntables = [\"public.a\", \"public.b\"]\n");
+  const auto process = relay();
+  app_sql("INSERT INTO a VALUES (1)");
+  ASSERT_TRUE(wait_for_seq(1, kPatience)) << process->log();
+  sql("ALTER PUBLICATION postrider_capture DROP TABLE b; ALTER PUBLICATION postrider_capture ADD "
+      "TABLE b");
+  app_sql("INSERT INTO a VALUES (2)");
+  EXPECT_EQ(process->wait(kPatience), 31) << process->log();
+  EXPECT_NE(process->log().find("does not hold public.b as it did"), std::string::npos) << process->log();
+  EXPECT_EQ(relay()->wait(kPatience), 31) << "and it stays so";
+  capture(captures_);
+  EXPECT_NE(output().find("changes made meanwhile are not in the stream"), std::string::npos)
+      << output();
+  carry();
+  EXPECT_EQ(stream().size(), 2U);
+}
+
+}  // namespace
+}  // namespace postrider::test
