@@ -82,6 +82,13 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"relay", "window_bytes",
        [&](V v) { relay.window_bytes = static_cast<std::size_t>(v.integer(4096, 32LL << 20U)); }},
       {"relay", "message_id", [&](V v) { relay.message_id = v.boolean(); }},
+      {"relay", "format",
+       [&](V v) {
+         const std::string name = v.one_of({"plain", "cloudevents", "cloudevents-binary"});
+         relay.format = name == "plain"         ? EventFormat::kPlain
+                        : name == "cloudevents" ? EventFormat::kCloudEventsStructured
+                                                : EventFormat::kCloudEventsBinary;
+       }},
       {"relay", "wal_store", [&](V v) { relay.wal_store = v.boolean(); }},
       {"relay", "accept_public_emit", [&](V v) { relay.accept_public_emit = v.boolean(); }},
       {"relay", "announce", [&](V v) { relay.announce = v.boolean(); }},

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "relay/route/cloud_events.h"
 #include "relay/route/subject.h"
 
 namespace postrider {
@@ -92,6 +93,34 @@ std::size_t longest_subject(const OutboxEvent& event) {
   return event.id.empty() ? kMaxRowSubjectSize : kMaxSubjectSize;
 }
 
+// Row changes have a format of their own.
+EventFormat format_of(const AssembledEvent& event) {
+  return event.event->id.empty() ? EventFormat::kPlain : event.epoch->settings.format;
+}
+
+Result<void> write_headers(const AssembledEvent& event, std::uint64_t ordinal, Message& message) {
+  const OutboxEvent& outbox = *event.event;
+  HeaderWriter writer(message);
+  const PositionHeader header{ordinal, event.position, event.fingerprint, event.epoch->number,
+                              event.last};
+  header.append_to(writer.value_of(kPositionHeader));
+  if (event.epoch->settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
+  if (!outbox.id.empty()) writer.value_of("Postrider-Id").assign(outbox.id);
+  if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
+    return written;
+  if (auto written = write_text(event, writer, "Postrider-Type", outbox.type); !written)
+    return written;
+  if (format_of(event) == EventFormat::kCloudEventsStructured) {
+    if (outbox.content_type && has_control(*outbox.content_type))
+      return malformed(event, "Content-Type holds a control character");
+    writer.value_of("Content-Type").assign(kCloudEventsJson);
+  } else if (auto written = write_text(event, writer, "Content-Type", outbox.content_type);
+             !written) {
+    return written;
+  }
+  return write_user_headers(event, writer);
+}
+
 }  // namespace
 
 std::size_t Message::size() const {
@@ -108,19 +137,19 @@ Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal, Message&
   message.subject.assign(settings.source).append(1, '.').append(outbox.subject);
   message.payload = outbox.payload;
 
-  HeaderWriter writer(message);
-  const PositionHeader header{ordinal, event.position, event.fingerprint, event.epoch->number,
-                              event.last};
-  header.append_to(writer.value_of(kPositionHeader));
-  if (settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
-  if (!outbox.id.empty()) writer.value_of("Postrider-Id").assign(outbox.id);
-  if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
-    return written;
-  if (auto written = write_text(event, writer, "Postrider-Type", outbox.type); !written)
-    return written;
-  if (auto written = write_text(event, writer, "Content-Type", outbox.content_type); !written)
-    return written;
-  return write_user_headers(event, writer);
+  if (auto written = write_headers(event, ordinal, message); !written) return written;
+  switch (format_of(event)) {
+    case EventFormat::kPlain:
+      break;
+    case EventFormat::kCloudEventsStructured:
+      write_structured(event, message.headers, message.body);
+      message.payload = message.body;
+      break;
+    case EventFormat::kCloudEventsBinary:
+      append_binary(event, message.headers);
+      break;
+  }
+  return {};
 }
 
 }  // namespace postrider

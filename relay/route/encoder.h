@@ -17,7 +17,13 @@ namespace postrider {
 struct Message {
   std::string subject;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string_view payload;  // of the event it was encoded from
+  std::string_view payload;  // of the event it was encoded from, or `body`
+  std::string body;          // what a format makes of the payload; its memory is reused
+
+  Message() = default;
+  // A copy's payload would be a view of the original.
+  Message(const Message&) = delete;
+  Message& operator=(const Message&) = delete;
 
   // Bytes on the wire, roughly: what the publish window counts.
   [[nodiscard]] std::size_t size() const;

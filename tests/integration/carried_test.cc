@@ -1,5 +1,6 @@
 // What emit accepts is carried: nothing that passes its checks may stop the relay later, and what
 // travels in headers is the text that was given.
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -131,6 +132,62 @@ TEST_F(Carried, NumbersInHeadersAreTheirTextDigitForDigit) {
     ASSERT_NO_FATAL_FAILURE(catch_up());
     expect_header("n", text);
   }
+}
+
+// One format an epoch: what was committed before the change keeps the old one. And whoever
+// publishes again publishes the same.
+TEST_F(World, AChangeOfFormatLeavesWhatWasCommittedBefore) {
+  const std::string event =
+      "SELECT outbox.emit('order.placed', '{\"n\": 1.10}', key => 'k 1', type => 'placed', "
+      "headers => '{\"traceparent\": \"00-a-b-01\"}', store => 'table')";
+  const auto carry = [&](const std::string& format) {
+    auto settings = unconfirmed();
+    settings["relay.format"] = "\"" + format + "\"";
+    app_sql(event);  // before the epoch that the next relay opens
+    catch_up(settings);
+    app_sql(event);
+    catch_up(settings);
+  };
+  carry("plain");
+  carry("cloudevents");
+  carry("cloudevents-binary");
+  const auto messages = nats_client().read_stream(kStream);
+  ASSERT_EQ(messages.size(), 6U);
+  const std::vector<std::string> formats = {"plain", "plain", "plain", "json", "json", "binary"};
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const auto& message = messages[i];
+    EXPECT_EQ(message.header("traceparent"), "00-a-b-01") << "in every format";
+    EXPECT_EQ(message.header("Postrider-Key"), "k 1");
+    EXPECT_EQ(message.header("ce-id").has_value(), formats[i] == "binary") << i;
+    if (formats[i] == "json") {
+      EXPECT_EQ(message.header("Content-Type"), "application/cloudevents+json");
+      EXPECT_NE(message.data.find("{\"n\": 1.10}"), std::string::npos) << message.data;
+      const auto json = nlohmann::json::parse(message.data);
+      EXPECT_EQ(json["id"], *message.header("Postrider-Id"));
+      EXPECT_EQ(json["source"], "/postrider/shop");
+      EXPECT_EQ(json["traceparent"], "00-a-b-01");
+    } else {
+      EXPECT_EQ(message.data, "{\"n\": 1.10}") << i;
+    }
+  }
+  EXPECT_EQ(messages[5].header("ce-id"), messages[5].header("Postrider-Id"));
+  EXPECT_EQ(messages[5].header("ce-subject"), "k%201");
+  // The broker loses its tail: the relay of today publishes each again in the format of its time.
+  const auto texts = [&] {
+    std::string all;
+    for (const auto& message : nats_client().read_stream(kStream)) {
+      all += message.subject + "\n";
+      for (const auto& [name, value] : message.headers) all += name + ": " + value + "\n";
+      all += message.data + "\n";
+    }
+    return all;
+  };
+  const auto before = texts();
+  nats_client().api(std::string("STREAM.DELETE.") + kStream);
+  auto settings = unconfirmed();
+  settings["relay.format"] = "\"cloudevents-binary\"";
+  catch_up(settings);
+  EXPECT_EQ(texts(), before);
 }
 
 }  // namespace
