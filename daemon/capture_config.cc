@@ -19,14 +19,18 @@ std::string filled(const std::string& where, const std::string& subject) {
       continue;
     }
     const auto close = subject.find('}', i);
-    const std::string name =
-        close == std::string::npos ? subject.substr(i) : subject.substr(i + 1, close - i - 1);
+    const std::string name = close == std::string::npos ? "" : subject.substr(i + 1, close - i - 1);
     const bool known = name == "schema" || name == "table" || name == "op" || name == "key" ||
                        (name.starts_with("column:") && name.size() > 7);
-    if (close == std::string::npos || !known)
+    if (close == std::string::npos)
       throw Failure(ErrorKind::kConfiguration,
-                    where + ": capture.subject has an unknown placeholder \"" + name + "\"",
-                    "{schema}, {table}, {op}, {key} and {column:NAME} are known");
+                    where + ": capture.subject has a brace that is not closed", "{table}");
+    if (!known)
+      throw Failure(ErrorKind::kConfiguration,
+                    where + ": capture.subject has an unknown placeholder {" + name + "}",
+                    "did you mean {" +
+                        nearest_name(name, {"schema", "table", "op", "key", "column:NAME"}) +
+                        "}? {schema}, {table}, {op}, {key} and {column:NAME} are known");
     text += 'x';
     i = close;
   }

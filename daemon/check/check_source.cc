@@ -1,5 +1,6 @@
 #include "daemon/check/check_source.h"
 
+#include <set>
 #include <string>
 
 #include "base/postgres/sql.h"
@@ -115,17 +116,27 @@ class SourceChecks {
     return true;
   }
 
+  static std::string tables_of(const CaptureRule& rule) {
+    std::string text;
+    for (const auto& pattern : rule.tables) text += (text.empty() ? "" : ", ") + pattern;
+    return text;
+  }
   void captures() {
     if (options_.captures.empty()) return;
     const std::string publication = capture_publication(options_.source.publication);
-    const std::string problem = source_.capture_problem(options_.source.name);
-    if (!problem.empty())
-      add(CheckLevel::kFail, "publication " + publication, problem,
-          "see docs/capture.md, \"An altered publication\"", true);
+    try {
+      require_capture(publication, source_.capture_problem(options_.source.name));
+      add(CheckLevel::kOk, "publication " + publication, "is as `postrider migrate up` made it");
+    } catch (const Failure& failure) {
+      add(CheckLevel::kFail, "publication " + publication, failure.error().context,
+          failure.error().remedy, true);
+    }
     pqxx::nontransaction tx(source_.connection());
     std::size_t good = 0;
+    std::set<const CaptureRule*> matched;
     for (const auto& table :
          find_capturable_tables(tx, options_.captures, options_.source.publication)) {
+      matched.insert(table.rule);
       // A table that a pattern came to match must not keep the relay from starting.
       const auto level = table.named || table.published ? CheckLevel::kFail : CheckLevel::kWarn;
       if (!table.problem.empty())
@@ -137,13 +148,17 @@ class SourceChecks {
         ++good;
     }
     add(good > 0 ? CheckLevel::kOk : CheckLevel::kWarn, "captured tables", std::to_string(good),
-        good > 0 ? "" : "no table matches [[capture]]");
-    for (const auto& rule : options_.captures)
+        good > 0 ? "" : "no table is carried");
+    for (const auto& rule : options_.captures) {
+      if (!matched.contains(&rule))
+        add(CheckLevel::kWarn, "[[capture]] of " + tables_of(rule), "matches no table",
+            "correct capture.tables; a table belongs to the first [[capture]] that matches it");
       if (rule.subject.find("{key}") != std::string::npos ||
           rule.subject.find("{column:") != std::string::npos)
         add(CheckLevel::kWarn, "capture.subject", rule.subject,
             "nats-server keeps every distinct subject of a stream in memory: a value of many "
             "different ones belongs into the key, not into the subject");
+    }
   }
 
   void publication() {

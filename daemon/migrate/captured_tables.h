@@ -17,6 +17,7 @@ struct CapturableTable {
   bool published = false;  // by the capture publication
   std::string problem;     // why it cannot be captured; empty: it can
   std::string remedy;
+  std::string owner = {};  // where the asking role does not have its rights; empty: it does
 };
 
 // Permanent tables, partitioned ones by their root, outside of the system's schemas and Postrider's

@@ -1,12 +1,11 @@
 #include "daemon/migrate/initialise.h"
 
-#include <algorithm>
 #include <ostream>
 #include <vector>
 
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
-#include "daemon/migrate/captured_tables.h"
+#include "daemon/migrate/capture_publication.h"
 #include "postrider/lsn.h"
 
 namespace postrider {
@@ -65,66 +64,6 @@ void make_publication(pqxx::connection& owner, const MigrateOptions& options, st
           " FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root = true)");
   tx.commit();
   out << "created   publication " << options.publication << '\n';
-}
-
-// Empty at first, and made before the slot: the server looks publications up as they were at each
-// commit that it decodes, so one that is younger than the slot's WAL would be missing there.
-void make_capture_publication(pqxx::connection& owner, const MigrateOptions& options,
-                              std::ostream& out) {
-  const std::string name = capture_publication(options.publication);
-  pqxx::work tx(owner);
-  if (!sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", name).empty()) return;
-  tx.exec(
-      "CREATE PUBLICATION " + tx.quote_name(name) +
-      " WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)");
-  tx.commit();
-  out << "created   publication " << name << '\n';
-}
-
-// What is published follows [[capture]]; in one transaction with the row that vouches for it, so
-// that a running relay sees both or neither.
-void publish_captured_tables(pqxx::connection& owner, const MigrateOptions& options,
-                             std::ostream& out) {
-  pqxx::work tx(owner);
-  const std::string publication = tx.quote_name(capture_publication(options.publication));
-  std::vector<std::string> wanted;
-  std::vector<std::string> lines;
-  const auto problem = sql::exec(tx, "SELECT outbox.capture_problem($1)", options.source);
-  if (!problem.empty() && !problem[0][0].is_null())
-    lines.push_back("note      the capture publication " + problem[0][0].as<std::string>() +
-                    ": changes made meanwhile are not in the stream");
-  std::string clause;
-  for (const auto& table : find_capturable_tables(tx, options.captures, options.publication)) {
-    if (!table.problem.empty())
-      throw Failure(ErrorKind::kConfiguration, "captured table " + table.name + " " + table.problem,
-                    table.remedy);
-    wanted.push_back(table.name);
-    if (!table.published) lines.push_back("captured  table " + table.name);
-    clause += (clause.empty() ? "" : ", ") + table.name +
-              (table.rule->where.empty() ? "" : " WHERE (" + table.rule->where + ")");
-  }
-  bool changed = !lines.empty();
-  for (const auto& row : sql::exec(
-           tx,
-           "SELECT format('%I.%I', n.nspname, c.relname), r.prqual IS NOT NULL "
-           "FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid "
-           "JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-           "WHERE p.pubname = $1 ORDER BY 1",
-           capture_publication(options.publication))) {
-    changed =
-        changed || row[1].as<bool>();  // whether the filter is the same, only the server knows
-    if (std::ranges::find(wanted, row[0].as<std::string>()) != wanted.end()) continue;
-    changed = true;
-    lines.push_back("released  table " + row[0].as<std::string>());
-    // SET TABLE wants one table at least.
-    tx.exec("ALTER PUBLICATION " + publication + " DROP TABLE " + row[0].as<std::string>());
-  }
-  for (const auto& rule : options.captures) changed = changed || !rule.where.empty();
-  if (changed && !clause.empty())
-    tx.exec("ALTER PUBLICATION " + publication + " SET TABLE " + clause);
-  if (changed) sql::exec(tx, "SELECT outbox.accept_capture($1)", options.source);
-  tx.commit();
-  for (const auto& line : lines) out << line << '\n';
 }
 
 // True when the source is initialised already.
@@ -270,7 +209,8 @@ void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool d
   for (const auto& publication : {options.publication, capture_publication(options.publication)})
     tx.exec("DROP PUBLICATION IF EXISTS " + tx.quote_name(publication));
   tx.commit();
-  out << "dropped   publication " << options.publication << '\n';
+  out << "dropped   publications " << options.publication << " and "
+      << capture_publication(options.publication) << '\n';
 }
 
 bool print_initialisation(pqxx::connection& owner, const MigrateOptions& options,
@@ -287,10 +227,11 @@ bool print_initialisation(pqxx::connection& owner, const MigrateOptions& options
     initialised = !rows.empty() && rows[0][0].as<bool>();
   }
   out << (publication ? "present   " : "MISSING   ") << "publication " << options.publication
-      << '\n'
-      << (slot ? "present   " : "MISSING   ") << "slot " << options.slot << '\n'
+      << '\n';
+  const bool capture = print_capture_publication(tx, options, out);
+  out << (slot ? "present   " : "MISSING   ") << "slot " << options.slot << '\n'
       << (initialised ? "ready     " : "NOT READY ") << "source " << options.source << '\n';
-  return publication && slot && initialised;
+  return publication && capture && slot && initialised;
 }
 
 }  // namespace postrider

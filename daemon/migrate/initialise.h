@@ -18,11 +18,12 @@ inline constexpr std::chrono::seconds kSlotTimeout{60};
 // before a slot covers it.
 void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out);
 
-// Drops the slots and publication of this database's sources, or refuses.
+// Drops the slots and publications of this database's sources, or refuses.
 void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool drop_slot,
                   std::ostream& out);
 
-// True when source, publication and slot are there.
+// True when source, both publications and slot are there, and captured tables published as they
+// were.
 bool print_initialisation(pqxx::connection& owner, const MigrateOptions& options,
                           std::ostream& out);
 

@@ -35,8 +35,7 @@ struct Schema {
 };
 
 Schema service_schema() {
-  return {service_migrations(), "outbox", "outbox.events",
-          "outbox.relay_note_foreign(text, bigint, bigint)",
+  return {service_migrations(), "outbox", "outbox.events", "outbox.published_tables(text)",
           "migrate as the role that shall own the outbox: it needs CREATE on the database, and "
           "CREATEROLE or the two group roles made before"};
 }

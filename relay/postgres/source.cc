@@ -114,11 +114,14 @@ void require_publication(const PublicationState& publication, const std::string&
 
 void require_capture(const std::string& publication, const std::string& problem) {
   if (problem.empty()) return;
-  throw Failure(ErrorKind::kPublicationMissing,
-                "publication \"" + publication + "\" " + problem +
-                    ": changes of captured tables may be missing since",
-                "see docs/capture.md, \"An altered publication\": `postrider migrate up` publishes "
-                "what [[capture]] names, and vouches for it");
+  throw Failure(
+      ErrorKind::kPublicationMissing,
+      "publication \"" + publication + "\" " + problem +
+          ": changes of captured tables may be missing since",
+      "`postrider migrate up` publishes what [[capture]] names, and vouches for it (as the "
+      "owner, for what is there: SELECT outbox.accept_capture('<source>')); then the relay "
+      "goes on. What the stream lacks is yours to send: docs/capture.md, \"An altered "
+      "publication\"");
 }
 
 void require_binding(const Checkpoint& row, const std::string& slot,

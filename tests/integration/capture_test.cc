@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -340,13 +341,66 @@ TEST_F(Capture, ATableTakenOutOfThePublicationHaltsTheRelay) {
       "TABLE b");
   app_sql("INSERT INTO a VALUES (2)");
   EXPECT_EQ(process->wait(kPatience), 31) << process->log();
-  EXPECT_NE(process->log().find("does not hold public.b as it did"), std::string::npos) << process->log();
+  EXPECT_NE(process->log().find("does not hold public.b as it did"), std::string::npos)
+      << process->log();
   EXPECT_EQ(relay()->wait(kPatience), 31) << "and it stays so";
   capture(captures_);
   EXPECT_NE(output().find("changes made meanwhile are not in the stream"), std::string::npos)
       << output();
   carry();
   EXPECT_EQ(stream().size(), 2U);
+}
+
+TEST_F(Capture, APublicationAlteredAndPutBackIsSeenBeforeAnythingIsConfirmedUnderIt) {
+  app_sql("CREATE TABLE a (id int PRIMARY KEY)");
+  capture("[[capture]]\ntables = [\"public.a\"]\n");
+  const auto process = relay();
+  app_sql("INSERT INTO a VALUES (1)");
+  ASSERT_TRUE(wait_for_seq(1, kPatience)) << process->log();
+  sql("ALTER PUBLICATION postrider_capture SET (publish = 'insert')");
+  const auto altered = sql("SELECT pg_current_wal_insert_lsn()");
+  app_sql("DELETE FROM a");
+  sql("ALTER PUBLICATION postrider_capture SET (publish = 'insert, update, delete, truncate')");
+  app_sql("INSERT INTO a VALUES (2)");
+  EXPECT_EQ(process->wait(kPatience), 31) << process->log();
+  EXPECT_NE(process->log().find("was altered since"), std::string::npos) << process->log();
+  EXPECT_NE(process->log().find("outbox.accept_capture("), std::string::npos) << process->log();
+  EXPECT_EQ(sql("SELECT confirmed_flush_lsn <= '" + altered +
+                "' FROM pg_replication_slots WHERE slot_name = 'postrider_shop'"),
+            "t");
+  EXPECT_EQ(relay()->wait(kPatience), 31) << "and it stays so";
+  sql("SELECT outbox.accept_capture('shop')");  // as the remedy says
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 2U) << "the delete was not decoded: the owner has said so";
+  EXPECT_EQ(messages[1].header("Postrider-Key"), "2");
+}
+
+TEST_F(Capture, CheckSaysWhatIsCarriedAndWhatIsNot) {
+  app_sql("CREATE TABLE good (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)");
+  capture("[[capture]]\ntables = [\"public.go*\"]\n");
+  // Each line as "subject found", whatever blanks part them.
+  const auto check = [&](int expected, const std::vector<std::string>& lines) {
+    EXPECT_EQ(postrider({"check", "--config", config("capture")}), expected) << output();
+    const auto said = std::regex_replace(output(), std::regex(" +"), " ");
+    for (const auto& line : lines) EXPECT_NE(said.find(line), std::string::npos) << line << said;
+  };
+  check(0, {"publication postrider_capture is as `postrider migrate up` made it",
+            "captured tables 1"});
+  app_sql("CREATE TABLE gone (id int PRIMARY KEY); CREATE TABLE gold (a int)");
+  captures_ +=
+      "[[capture]]\ntables = [\"public.good\"]\n[[capture]]\ntables = [\"sales.*\", "
+      "\"x.*\"]\nsubject = \"a.{key}\"\n";
+  check(0, {"captured table public.gone is not published",
+            "captured table public.gold has no replica identity",
+            "[[capture]] of public.good matches no table",
+            "[[capture]] of sales.*, x.* matches no table", "capture.subject a.{key}"});
+  captures_ = "[[capture]]\ntables = [\"public.other\", \"public.none\"]\n";
+  check(1, {"captured table public.other is not published",
+            "captured table public.none is no table that can be captured", "captured tables 0"});
+  captures_ = "[[capture]]\ntables = [\"public.go*\"]\n";
+  sql("ALTER PUBLICATION postrider_capture DROP TABLE good");
+  check(1, {"does not hold public.good as it did", "captured table public.good is not published"});
 }
 
 }  // namespace

@@ -76,6 +76,19 @@ TEST_F(ConfigFile, SettingsOfTheCommandLineAreReadAsStrictly) {
   EXPECT_THAT(refusal({"relay.window_messages=many"}), HasSubstr("is not an integer"));
 }
 
+TEST_F(ConfigFile, NamesTheFormatOfEvents) {
+  const auto format = [&](const std::vector<std::string>& settings) {
+    return load_config(path_, settings).relay.format;
+  };
+  EXPECT_EQ(format({}), EventFormat::kPlain);
+  EXPECT_EQ(format({"relay.format=plain"}), EventFormat::kPlain);
+  EXPECT_EQ(format({"relay.format=cloudevents"}), EventFormat::kCloudEventsStructured);
+  EXPECT_EQ(format({"relay.format=cloudevents-binary"}), EventFormat::kCloudEventsBinary);
+  EXPECT_THAT(
+      refusal({"relay.format=cloudevent"}),
+      testing::AllOf(HasSubstr("relay.format: \"cloudevent\""), HasSubstr("cloudevents-binary")));
+}
+
 TEST_F(ConfigFile, AVariableOfASectionThatIsNoKeyIsRefused) {
   set("POSTRIDER_NATS_SERVER", "/usr/sbin/nats-server");  // what `postrider dev` reads
   set("POSTRIDER_STREAM", "SHOP");                        // of dev.env
