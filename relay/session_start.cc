@@ -127,6 +127,21 @@ std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options) {
                                            kConnectTimeout);
 }
 
+// Before an epoch is opened that captures: from then on every session asks for the capture
+// publication, and the server would refuse each.
+void require_passed_capture_publication(const OpenSession& session) {
+  if (session.epochs.any_captures()) return;
+  const Lsn start = std::max(session.start.start_lsn, session.slot_confirmed);
+  if (start >= session.checkpoint.capture_from) return;
+  throw Failure(ErrorKind::kPublicationMissing,
+                "WAL from " + start.to_string() +
+                    " on has to be decoded, and the publication of captured tables was made later, "
+                    "at " +
+                    session.checkpoint.capture_from.to_string(),
+                "let the relay run without [[capture]] until it has carried, or confirmed, "
+                "something newer: docs/capture.md, \"Upgrading\"");
+}
+
 OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client,
                          SqlWatch& watch) {
   OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
@@ -191,6 +206,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   if (!options.captures.empty() || session.epochs.any_captures()) {
     publications.push_back(capture_publication(options.source.publication));
     require_capture(publications.back(), source.capture_problem(options.source.name));
+    require_passed_capture_publication(session);
   }
   if (session.start.create_stream) make_stream(session, options);
   if (session.start.bind_stream) {

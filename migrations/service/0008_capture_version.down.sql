@@ -22,4 +22,4 @@ AS $$
     WHERE source = p_source
 $$;
 DROP FUNCTION outbox.published_tables(text);
-ALTER TABLE outbox.checkpoint DROP COLUMN capture_version;
+ALTER TABLE outbox.checkpoint DROP COLUMN capture_version, DROP COLUMN capture_from;

@@ -3,6 +3,9 @@
 ALTER TABLE outbox.checkpoint ADD COLUMN capture_version text;
 COMMENT ON COLUMN outbox.checkpoint.capture_version IS 'OID and xmin of the capture publication that `postrider migrate up` vouches for, without its tables, which stand in captured; NULL: nobody has vouched for one yet';
 
+ALTER TABLE outbox.checkpoint ADD COLUMN capture_from pg_lsn;
+COMMENT ON COLUMN outbox.checkpoint.capture_from IS 'Commits before it cannot be decoded with the capture publication, which was made later; NULL: all that the slot has can be';
+
 -- A source that was well until now stays so; one that was not has to be vouched for.
 UPDATE outbox.checkpoint c SET capture_version = concat_ws('/', p.oid, p.xmin)
   FROM pg_catalog.pg_publication p
@@ -35,12 +38,23 @@ AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION outbox.accept_capture(p_source text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE outbox.checkpoint c SET updated_at = now(),
-      captured = outbox.published_tables(c.publication || '_capture'),
-      capture_version = (SELECT concat_ws('/', p.oid, p.xmin) FROM pg_publication p WHERE p.pubname = c.publication || '_capture')
-    WHERE source = p_source
+DECLARE
+  v_version text;
+BEGIN
+  SELECT concat_ws('/', p.oid, p.xmin) INTO v_version
+    FROM outbox.checkpoint c JOIN pg_publication p ON p.pubname = c.publication || '_capture' WHERE c.source = p_source;
+  IF v_version IS NULL THEN
+    RAISE EXCEPTION 'postrider: source % or its capture publication does not exist', quote_literal(p_source)
+      USING ERRCODE = 'no_data_found', HINT = 'SELECT source, publication FROM outbox.checkpoint; `postrider migrate up` makes the publication.';
+  END IF;
+  UPDATE outbox.checkpoint c SET updated_at = now(), captured = outbox.published_tables(publication || '_capture'),
+      capture_version = v_version,
+      capture_from = CASE WHEN split_part(capture_version, '/', 1) = split_part(v_version, '/', 1)
+                          THEN capture_from ELSE pg_current_wal_insert_lsn() END
+    WHERE source = p_source;
+END
 $$;
 
 REVOKE ALL ON FUNCTION outbox.published_tables(text) FROM PUBLIC;

@@ -106,9 +106,7 @@ void ReplicationConnection::throw_result(const PGresult* result, const std::stri
     throw Failure(
         ErrorKind::kPublicationMissing, text,
         "create the publication again with `postrider migrate up`; WAL from before is "
-        "decoded with the catalog of its time (docs/operating.md, \"publication missing\"). The "
-        "publication of captured tables that an upgrade has just made: let the relay run without "
-        "[[capture]] until it has passed that point (docs/capture.md, \"Upgrading\")");
+        "decoded with the catalog of its time (docs/operating.md, \"publication missing\")");
   if (state == kUndefinedObject)
     throw Failure(ErrorKind::kSlotMissing, text, "see docs/operating.md, \"slot lost\"");
   if (state == kObjectNotInPrerequisiteState)

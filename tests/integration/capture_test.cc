@@ -376,6 +376,30 @@ TEST_F(Capture, APublicationAlteredAndPutBackIsSeenBeforeAnythingIsConfirmedUnde
   EXPECT_EQ(messages[1].header("Postrider-Key"), "2");
 }
 
+// docs/capture.md, "Upgrading".
+TEST_F(Capture, ASourceThatIsOlderThanCapturedTablesGetsThemOnceItHasPassedTheirPublication) {
+  app_sql("CREATE TABLE a (id int PRIMARY KEY)");
+  // As initialised by a binary that knew nothing of captured tables.
+  sql("DROP PUBLICATION postrider_capture; UPDATE outbox.checkpoint SET capture_version = NULL");
+  app_sql("SELECT outbox.emit('old', '1')");
+  const std::string captures = "[[capture]]\ntables = [\"public.a\"]\n";
+  capture(captures);
+  const auto early = relay();
+  EXPECT_EQ(early->wait(kPatience), 31) << early->log();
+  EXPECT_NE(early->log().find("\"Upgrading\""), std::string::npos) << early->log();
+  capture("");
+  app_sql("SELECT outbox.emit('newer', '2')");
+  carry();
+  capture(captures);
+  carry();  // opens the epoch
+  app_sql("INSERT INTO a VALUES (1)");
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 3U);
+  EXPECT_EQ(messages[0].subject, "shop.old");
+  EXPECT_EQ(messages[2].subject, "shop.cdc.public.a");
+}
+
 TEST_F(Capture, CheckSaysWhatIsCarriedAndWhatIsNot) {
   app_sql("CREATE TABLE good (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)");
   capture("[[capture]]\ntables = [\"public.go*\"]\n");
