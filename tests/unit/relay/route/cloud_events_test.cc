@@ -83,6 +83,7 @@ TEST_F(CloudEventsTest, BinaryPutsAttributesInEncodedHeaders) {
   epoch_.settings.format = EventFormat::kCloudEventsBinary;
   event_.id = "id-2";
   event_.type = "a \"b\" 5%\xc3\xa4~";
+  event_.headers = R"({"Traceparent": "00-ab", "tracestate": ""})";
   ASSERT_TRUE(encode(assembled_, 12, message_));
   EXPECT_EQ(message_.payload.data(), event_.payload.data());
   EXPECT_EQ(header("ce-id"), "id-2");
@@ -90,6 +91,8 @@ TEST_F(CloudEventsTest, BinaryPutsAttributesInEncodedHeaders) {
   EXPECT_EQ(header("ce-source"), "/postrider/shop");
   EXPECT_EQ(header("ce-specversion"), "1.0");
   EXPECT_EQ(header("ce-subject"), "absent");
+  EXPECT_EQ(header("ce-traceparent"), "00-ab");
+  EXPECT_EQ(header("ce-tracestate"), "absent") << "an attribute is never empty";
   EXPECT_EQ(header("Content-Type"), "application/json");
 }
 
