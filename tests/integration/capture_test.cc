@@ -369,7 +369,7 @@ TEST_F(Capture, APublicationAlteredAndPutBackIsSeenBeforeAnythingIsConfirmedUnde
   app_sql("DELETE FROM a");
   sql("ALTER PUBLICATION postrider_capture SET (publish = 'insert, update, delete, truncate')");
   app_sql("INSERT INTO a VALUES (2)");
-  EXPECT_EQ(process->wait(kPatience), 31) << process->log();
+  ASSERT_EQ(process->wait(kPatience), 31) << process->log();
   EXPECT_NE(process->log().find("was altered since"), std::string::npos) << process->log();
   EXPECT_NE(process->log().find("outbox.accept_capture("), std::string::npos) << process->log();
   EXPECT_EQ(sql("SELECT confirmed_flush_lsn <= '" + altered +
