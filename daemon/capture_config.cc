@@ -57,6 +57,7 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
                  {"capture", "exclude", [&](V v) { rule.exclude = v.list_matching(kColumn); }},
                  {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
                  {"capture", "where", [&](V v) { rule.where = v.text(); }},
+                 {"capture", "backfill", [&](V v) { rule.backfill = v.boolean(); }},
              });
   const auto refuse = [&](const std::string& what, const std::string& remedy) {
     throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);

@@ -151,6 +151,47 @@ void add_apply(CLI::App& app, CommandLine& line) {
       });
 }
 
+void add_backfill(CLI::App& app, CommandLine& line) {
+  auto* backfill = app.add_subcommand(
+      "backfill", "Send the rows that captured tables hold already, through the WAL");
+  backfill->require_subcommand(1);
+  auto options = std::make_shared<BackfillOptions>();
+  const auto add = [&](const char* name, const char* what, auto run) {
+    auto* sub = add_command(*backfill, line, name, what);
+    sub->callback([&line, run, options] {
+      line.run = [run, options](const Config& config) { return run(config, *options); };
+    });
+    return sub;
+  };
+  auto* start =
+      add("start", "Order a backfill; the running relay carries it out", run_backfill_start);
+  start->add_option("TABLE", options->table, "schema.table")->required();
+  start->add_option("--where", options->where, "SQL over a row: only these rows");
+  start->add_flag(
+      "--replace", options->replace,
+      "The whole table in one transaction, which locks out its writers: also deletes what "
+      "readers have too much, and needs no key");
+  start->add_option("--workers", options->workers, "Connections at work at the same time")
+      ->check(CLI::Range(1, 16));
+  start->add_option("--rate", options->rows_per_second, "At most so many rows a second")
+      ->check(CLI::Range(1, 100'000'000));
+  start->add_flag("--follow", options->follow,
+                  "Show progress until it has ended; exit 1 unless complete");
+  auto* status = add("status", "Show how far backfills are", run_backfill_status);
+  status->add_option("TABLE", options->table, "Only this table's");
+  status->add_flag("--follow", options->follow, "Until all have ended; exit 1 unless complete");
+  status->add_flag("--json", options->json, "One JSON object a line");
+  for (const auto& [name, what] : {std::pair{"pause", "Stop between two chunks; survives restarts"},
+                                   std::pair{"resume", "Go on after a pause"},
+                                   std::pair{"cancel", "End it; what was sent stays sent"}})
+    add(name, what,
+        [name = std::string(name)](const Config& config, const BackfillOptions& o) {
+          return run_backfill_decision(config, o, name);
+        })
+        ->add_option("TABLE", options->table, "schema.table")
+        ->required();
+}
+
 void add_verify(CLI::App& app, CommandLine& line) {
   auto* verify = add_command(app, line, "verify",
                              "Compare a read model with its source, or the stream with the outbox; "
@@ -234,6 +275,7 @@ int main(int argc, char** argv) {
   add_migrate(app, line);
   add_relay(app, line);
   add_apply(app, line);
+  add_backfill(app, line);
   add_verify(app, line);
   add_inspection(app, line);
   add_dev(app, line);

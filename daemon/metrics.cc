@@ -83,6 +83,10 @@ std::string metrics_text(const std::string& source, const RelayStatus& status,
   families.counter("postrider_ignored_changes_total",
                    "Row changes of an altered publication, not carried",
                    status.ignored_changes_total);
+  families.counter("postrider_backfilled_rows_total", "Rows that backfills wrote into the WAL",
+                   status.backfilled_rows_total);
+  families.gauge("postrider_backfills_active", "Backfills that were ordered and have not ended",
+                 status.backfills_active);
   families.counter("postrider_sessions_total", "Sessions started", status.sessions_total);
   families.counter("postrider_confirmations_total", "Confirmations sent to the slot",
                    status.confirmations_total);

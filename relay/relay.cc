@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "relay/backfill/backfills.h"
 #include "relay/postgres/source.h"
 #include "relay/session.h"
 
@@ -94,9 +95,10 @@ bool Relay::run_session() {
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
   const auto number = open.checkpoint.session;
   const auto last_seq = open.stream.last_seq;
+  Backfills backfills(options_, sql_watch_, board_);
   Session session(options_, std::move(open),
                   {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
-                   pending_since_},
+                   pending_since_, &backfills},
                   board_);
   try {
     session.run();

@@ -168,6 +168,7 @@ void Session::take_answers() {
 
 void Session::take_input() {
   for (int frames = 0; frames < kFramesPerTurn && may_read(); ++frames) {
+    if (take_change()) continue;  // it views the frame before the next one
     auto frame = wal_->next_frame();
     if (!frame) {
       input_left_ = false;
@@ -189,6 +190,7 @@ void Session::handle(const wire::Keepalive& keepalive) {
     throw Failure(std::move(fits.error()));
   received_ = std::max(received_, keepalive.end);
   told_ = std::max(told_, keepalive.end);
+  if (control_.backfills != nullptr) control_.backfills->on_handled(received_);
   if (resume_.done()) announcer_.on_caught_up(keepalive.end);
   note_quiescence();
 }
@@ -200,15 +202,42 @@ void Session::handle(const wire::XLogData& data) {
         decoded.error().kind, decoded.error().context + ", received after " + received_.to_string(),
         "report it with `pg_recvlogical` output of a copy of the slot; nothing was confirmed");
   if (const auto* truncate = std::get_if<wire::Truncate>(&*decoded)) {
-    for (const auto oid : truncate->oids)
-      handle(wire::Truncate{{oid}, truncate->cascade, truncate->restart_identity});
+    truncate_left_ = *truncate;
+    std::ranges::reverse(truncate_left_.oids);
     return;
+  }
+  if (const auto* logical = std::get_if<wire::LogicalMessage>(&*decoded);
+      logical != nullptr && logical->transactional && assembler_.carries_backfill() &&
+      logical->prefix == wire::kBackfillMessagePrefix) {
+    if (auto opened = backfill_reader_.open(*logical); !opened)
+      throw Failure(std::move(opened.error()));
+    backfill_left_ = backfill_reader_.kind() != wire::BackfillKind::kStart;
+    if (backfill_left_) return;
+    if (control_.backfills != nullptr) control_.backfills->on_started();
   }
   handle(*decoded);
 }
 
+bool Session::take_change() {
+  if (!truncate_left_.oids.empty()) {
+    const auto oid = truncate_left_.oids.back();
+    truncate_left_.oids.pop_back();
+    handle(wire::Truncate{{oid}, truncate_left_.cascade, truncate_left_.restart_identity});
+    return true;
+  }
+  if (!backfill_left_) return false;
+  const auto change = value_or_throw(backfill_reader_.next());
+  backfill_left_ = change.has_value();
+  if (change) handle(value_or_throw(assembler_.feed(*change)));
+  return true;
+}
+
 void Session::handle(const wire::PgOutputMessage& message) {
-  const auto step = value_or_throw(assembler_.feed(message));
+  handle(value_or_throw(assembler_.feed(message)));
+}
+
+void Session::handle(const Step& step) {
+  if (step.moved && control_.backfills != nullptr) control_.backfills->on_moved(*step.moved);
   if (step.begin)
     if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)
       throw Failure(std::move(fits.error()));
@@ -255,6 +284,7 @@ bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end)
 void Session::handle(const TransactionEnd& end, bool event_sent) {
   if (auto fits = resume_.on_commit(end.commit_lsn); !fits) throw Failure(std::move(fits.error()));
   received_ = std::max(received_, end.end_lsn);
+  if (control_.backfills != nullptr) control_.backfills->on_handled(received_);
   if (event_sent) return;
   // What was recognised as published is as old as the session: it ripens with the mark.
   if (window_.empty() && resume_.dropped() > 0 && resume_.mark().ordinal > published_.ordinal) {

@@ -22,8 +22,20 @@
 #include "relay/session_start.h"
 #include "relay/status.h"
 #include "relay/transaction/assembler.h"
+#include "relay/transaction/backfill_reader.h"
 
 namespace postrider {
+
+// What backfills have to hear of the WAL, in its order and before it is published, so that nothing
+// that the stream holds is unheard of. What it throws ends the session.
+class BackfillListener {
+ public:
+  virtual ~BackfillListener() = default;
+  virtual void on_started() = 0;
+  virtual void on_moved(const MovedRow& row) = 0;
+  // All commits before `lsn` have been heard of.
+  virtual void on_handled(Lsn lsn) = 0;
+};
 
 class Session {
  public:
@@ -35,6 +47,8 @@ class Session {
     // Since when an earlier session has waited for an acknowledgement that never came, if any did:
     // then only an acknowledgement, or nothing left to publish, shows that the broker works again.
     std::optional<SteadyTime> pending_since;
+    // What backfills have to hear of the WAL. Called on the session's thread.
+    BackfillListener* backfills = nullptr;
   };
 
   Session(const RelayOptions& options, OpenSession open, Control control, StatusBoard& board);
@@ -68,6 +82,9 @@ class Session {
   void handle(const wire::Keepalive& keepalive);
   void handle(const wire::XLogData& data);
   void handle(const wire::PgOutputMessage& message);
+  void handle(const Step& step);
+  // Hands over the next change of a message that holds several. False when none is left.
+  bool take_change();
   void handle(const TransactionEnd& end, bool event_sent);
   // Publishes an event unless the stream holds it. True when it was sent.
   bool handle(const AssembledEvent& event, std::optional<Lsn> commit_end);
@@ -94,6 +111,7 @@ class Session {
   Epochs epochs_;
   TimelineHistory history_;
   Assembler assembler_;
+  BackfillReader backfill_reader_;
   Resume resume_;
   Window window_;
   StreamRoom room_;
@@ -107,6 +125,9 @@ class Session {
   Message message_;
   std::vector<wire::PubAck> answers_;
   bool input_left_ = true;  // frames may wait in libpq's buffer
+  // What is left of a message that holds several changes. Like frames, they wait for room.
+  bool backfill_left_ = false;
+  wire::Truncate truncate_left_;
   bool socket_readable_ = true;
   bool pipelined_ = false;  // the first message of the session has been acknowledged
   Lsn received_;

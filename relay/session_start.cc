@@ -18,8 +18,8 @@ constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
 
 EpochSettings wanted_settings(const RelayOptions& options) {
-  return {kEncoderVersion,   options.source.name, options.message_id,
-          options.wal_store, options.format,      options.captures};
+  return {kEncoderVersion, options.source.name, options.message_id,       options.wal_store,
+          options.format,  options.captures,    !options.captures.empty()};
 }
 
 void require_settings(const wire::StreamInfo& stream, const RelayOptions& options) {
@@ -218,8 +218,9 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   // The stream is another one, or lost that message with its tail: the sequence will be ours.
   if (session.checkpoint.foreign_seq)
     source.note_foreign(options.source.name, session.checkpoint.session, std::nullopt);
-  session.wal->start(options.source.slot, publications, session.start.start_lsn,
-                     options.wal_store || session.epochs.any_wal_store());
+  session.wal->start(
+      options.source.slot, publications, session.start.start_lsn,
+      options.wal_store || !options.captures.empty() || session.epochs.any_messages());
   open_epoch_if_needed(session, options);
   return session;
 }

@@ -219,13 +219,13 @@ class SourceChecks {
               "a.privilege_type = 'EXECUTE'))")[0][0]
             .as<std::string>();
     const bool open_to_all = !open.empty();
-    const bool matters = options_.wal_store && open_to_all;
+    const bool matters = (options_.wal_store || !options_.captures.empty()) && open_to_all;
     const auto level = !matters                      ? CheckLevel::kOk
                        : options_.accept_public_emit ? CheckLevel::kWarn
                                                      : CheckLevel::kFail;
     add(level, "pg_logical_emit_message",
-        open_to_all ? (options_.wal_store ? "any role may forge events of the wal store"
-                                          : "open to any role; the wal store is off")
+        open_to_all ? (matters ? "any role may forge events of the wal store, and backfilled rows"
+                               : "open to any role; the wal store is off, and no table captured")
                     : "not open to any role",
         matters ? "as superuser: REVOKE EXECUTE ON FUNCTION " + open +
                       " FROM PUBLIC; and GRANT it to the outbox's owner; or accept the risk with "

@@ -41,6 +41,21 @@ int run_apply_decision(const Config& config, const std::string& readmodel,
 int run_parked_decision(const Config& config, const std::string& readmodel,
                         const std::string& decision, std::optional<std::uint64_t> ordinal);
 
+struct BackfillOptions {
+  std::string table;  // schema.table; for status: only this one, empty: all
+  std::optional<std::string> where;
+  bool replace = false;
+  int workers = 1;
+  std::optional<int> rows_per_second;
+  bool follow = false;  // show progress until it has ended
+  bool json = false;
+};
+int run_backfill_start(const Config& config, const BackfillOptions& options);
+int run_backfill_status(const Config& config, const BackfillOptions& options);
+// `decision` is "pause", "resume" or "cancel".
+int run_backfill_decision(const Config& config, const BackfillOptions& options,
+                          const std::string& decision);
+
 int run_rebuild(const Config& config, const std::string& readmodel);
 
 struct VerifyOptions {

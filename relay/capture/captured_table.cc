@@ -50,6 +50,8 @@ const char* to_string(RowOp op) {
       return "delete";
     case RowOp::kTruncate:
       return "truncate";
+    case RowOp::kRead:
+      return "read";
   }
   return "?";
 }

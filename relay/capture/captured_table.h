@@ -17,7 +17,13 @@
 
 namespace postrider {
 
-enum class RowOp { kInsert, kUpdate, kDelete, kTruncate };
+enum class RowOp {
+  kInsert,
+  kUpdate,
+  kDelete,
+  kTruncate,
+  kRead,  // a row that was there already, by a backfill
+};
 [[nodiscard]] const char* to_string(RowOp op);
 
 struct CapturedColumn {
@@ -31,7 +37,7 @@ struct CapturedColumn {
 // One change, as the formats write it. Views what the WAL message views.
 struct RowChange {
   RowOp op = RowOp::kInsert;
-  const wire::Tuple* row = nullptr;  // the new row, of an insert or update
+  const wire::Tuple* row = nullptr;  // the new row, of an insert, update or read
   const wire::Tuple* old = nullptr;  // of an update or delete, where the WAL has it
   bool old_is_full = false;
   Lsn commit_lsn = {};

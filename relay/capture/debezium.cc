@@ -188,6 +188,8 @@ char op_of(RowOp op) {
       return 'd';
     case RowOp::kTruncate:
       return 't';
+    case RowOp::kRead:
+      return 'r';
   }
   return '?';
 }
@@ -242,7 +244,8 @@ void write_debezium(const CapturedTable& table, const RowChange& change, std::st
   append_after(out, table, change);
   out.append(R"(,"source":{"version":"postrider","connector":"postgresql","name":)");
   append_json_string(out, change.source);
-  out.append(",\"ts_ms\":").append(ms).append(R"(,"snapshot":"false","db":)");
+  out.append(",\"ts_ms\":").append(ms).append(",\"snapshot\":\"");
+  out.append(change.op == RowOp::kRead ? "incremental" : "false").append("\",\"db\":");
   append_json_string(out, change.source);
   out += ",\"schema\":";
   append_json_string(out, table.schema());

@@ -2,7 +2,7 @@
 // with the JSON converter, schemas.enable=false and decimal.handling.mode=string (docs/capture.md,
 // "Debezium's envelope"). Pure.
 //
-//   {"before":...,"after":...,"source":{...},"op":"c|u|d|t","ts_ms":...,"transaction":null}
+//   {"before":...,"after":...,"source":{...},"op":"c|u|d|t|r","ts_ms":...,"transaction":null}
 //
 // Both times are the commit's, since nothing of the publishing relay may enter a message.
 // Source: Debezium documentation, "Debezium connector for PostgreSQL", data change events.

@@ -18,6 +18,7 @@ class CapturedRelation {
   // Copies what `relation` views.
   explicit CapturedRelation(const wire::Relation& relation);
 
+  [[nodiscard]] const wire::Relation& described() const { return relation_; }
   // How the epoch captures it; nullptr: it does not. Valid until the next call.
   [[nodiscard]] const CapturedTable* in(const Epoch& epoch);
 

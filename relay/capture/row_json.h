@@ -4,11 +4,11 @@
 //    "new":{"id":7,"note":"x"},"old":{"id":6},
 //    "unchanged":["picture"],"json_null":["extra"],"old_json_null":[]}
 //
-// "new" is there for inserts and updates, "old" for deletes and for updates where the WAL has it:
-// the key columns, or the whole row where the replica identity is FULL. "unchanged" names columns
-// that are missing in "new" because their large value was not touched and the WAL does not hold it.
-// The two json_null lists name columns whose value is JSON's null rather than SQL's NULL. Empty
-// lists are left out.
+// "new" is there for inserts, reads (of a backfill) and updates, "old" for deletes and for updates
+// where the WAL has it: the key columns, or the whole row where the replica identity is FULL.
+// "unchanged" names columns that are missing in "new" because their large value was not touched and
+// the WAL does not hold it. The two json_null lists name columns whose value is JSON's null rather
+// than SQL's NULL. Empty lists are left out.
 #pragma once
 
 #include <string>

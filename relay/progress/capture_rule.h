@@ -29,6 +29,9 @@ struct CaptureRule {
   // decoding knows which filter was in force at each commit.
   std::string where = {};
 
+  // Rows that a table holds when it is captured first are sent, once. Not part of an epoch either.
+  bool backfill = false;
+
   friend bool operator==(const CaptureRule& a, const CaptureRule& b) {
     return a.tables == b.tables && a.subject == b.subject && a.format == b.format &&
            a.columns == b.columns && a.exclude == b.exclude && a.mask == b.mask;

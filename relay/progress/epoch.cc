@@ -71,6 +71,7 @@ Json write_settings(const EpochSettings& settings) {
   if (settings.format != EventFormat::kPlain)
     json["format"] = name_of(kEventFormats, settings.format);
   for (const auto& rule : settings.captures) json["captures"].push_back(write_rule(rule));
+  if (settings.backfill) json["backfill"] = true;
   return json;
 }
 
@@ -95,6 +96,7 @@ Result<Epoch> read_epoch(const Json& json) {
       if (!rule) return unreadable("the format of a capture");
       epoch.settings.captures.push_back(std::move(*rule));
     }
+    epoch.settings.backfill = settings.value("backfill", false);
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());
@@ -140,10 +142,9 @@ const Epoch& Epochs::at(Lsn lsn) const {
   return epochs_.front();
 }
 
-bool Epochs::any_wal_store() const {
-  for (const auto& epoch : epochs_)
-    if (epoch.settings.wal_store) return true;
-  return false;
+bool Epochs::any_messages() const {
+  return std::ranges::any_of(
+      epochs_, [](const Epoch& e) { return e.settings.wal_store || e.settings.backfill; });
 }
 
 bool Epochs::any_captures() const {

@@ -36,6 +36,7 @@ struct EpochSettings {
   bool wal_store = false;  // carry, and count, transactional logical messages
   EventFormat format = EventFormat::kPlain;
   std::vector<CaptureRule> captures = {};  // empty: row changes are neither carried nor counted
+  bool backfill = false;  // take the messages of backfills apart, and count logical messages
 
   friend bool operator==(const EpochSettings&, const EpochSettings&) = default;
 };
@@ -65,8 +66,8 @@ class Epochs {
   // The epoch of a commit at `lsn`: the newest that begins at or before it. Needs at least one
   // epoch; a commit before the first belongs to the first.
   [[nodiscard]] const Epoch& at(Lsn lsn) const;
-  // True when any epoch carries logical messages, so that the decoder must send them.
-  [[nodiscard]] bool any_wal_store() const;
+  // True when any epoch counts logical messages, so that the decoder must send them.
+  [[nodiscard]] bool any_messages() const;
   // True when any epoch carries row changes of captured tables.
   [[nodiscard]] bool any_captures() const;
 

@@ -1,5 +1,6 @@
 #include "relay/transaction/assembler.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -30,6 +31,22 @@ void read_message(const wire::OutboxMessage& message, OutboxEvent& event) {
   assign(event.content_type, message.content_type);
   assign(event.headers, message.headers);
   event.payload.assign(message.payload);
+}
+
+// Nothing unless values are missing that only the old row's reader has.
+std::optional<MovedRow> moved_row(const wire::Relation& table, const wire::Update& update) {
+  const auto unchanged = [](const wire::Value& value) {
+    return value.kind == wire::Value::Kind::kUnchangedToast;
+  };
+  if (update.old_kind != wire::OldRow::kKey || std::ranges::none_of(update.row, unchanged))
+    return std::nullopt;
+  MovedRow moved{table.schema, table.name, {}};
+  for (std::size_t i = 0; i < table.columns.size() && i < update.row.size(); ++i) {
+    if (!table.columns[i].key) continue;
+    const auto& value = unchanged(update.row[i]) ? update.old[i] : update.row[i];
+    moved.key.emplace_back(table.columns[i].name, value.data);
+  }
+  return moved;
 }
 
 }  // namespace
@@ -97,11 +114,15 @@ Result<Step> Assembler::on(const wire::Insert& insert) {
 }
 
 Result<Step> Assembler::on(const wire::Update& update) {
-  return on_change(update.oid,
-                   {.op = RowOp::kUpdate,
-                    .row = &update.row,
-                    .old = update.old_kind == wire::OldRow::kNone ? nullptr : &update.old,
-                    .old_is_full = update.old_kind == wire::OldRow::kFull});
+  auto step =
+      on_change(update.oid, {.op = RowOp::kUpdate,
+                             .row = &update.row,
+                             .old = update.old_kind == wire::OldRow::kNone ? nullptr : &update.old,
+                             .old_is_full = update.old_kind == wire::OldRow::kFull});
+  if (const auto table = relations_.find(update.oid);
+      step && carries_backfill() && table != relations_.end())
+    step->moved = moved_row(table->second.described(), update);
+  return step;
 }
 
 Result<Step> Assembler::on(const wire::Delete& deletion) {
@@ -134,7 +155,19 @@ Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
       relation != relations_.end() || outbox_.contains(oid) || partitions_.contains(oid);
   if (!described) return out_of_order("a change of a relation that it never described");
   const Epoch& epoch = *transaction_->epoch;
-  const CapturedTable* table = relation == relations_.end() ? nullptr : relation->second.in(epoch);
+  return on_captured(relation == relations_.end() ? nullptr : relation->second.in(epoch), change);
+}
+
+Result<Step> Assembler::feed(const BackfillChange& change) {
+  if (!transaction_) return out_of_order("a backfilled row without a begin");
+  return on_captured(
+      change.table.in(*transaction_->epoch),
+      {.op = change.row == nullptr ? RowOp::kTruncate : RowOp::kRead, .row = change.row});
+}
+
+// `table` is nullptr for one that the epoch does not capture.
+Result<Step> Assembler::on_captured(const CapturedTable* table, RowChange change) {
+  const Epoch& epoch = *transaction_->epoch;
   if (table == nullptr) {
     ++ignored_changes_;
     if (epoch.settings.captures.empty()) return Step{};
@@ -157,10 +190,11 @@ Result<Step> Assembler::on(const wire::LogicalMessage& message) {
   // A message that is not part of a transaction is delivered even when its writer rolled back.
   if (!message.transactional) return Step{};
   if (!transaction_) return out_of_order("a transactional message without a begin");
-  if (!transaction_->epoch->settings.wal_store) return Step{};
+  const EpochSettings& settings = transaction_->epoch->settings;
+  if (!settings.wal_store && !settings.backfill) return Step{};
   const auto index = next_index();
   if (!index) return tl::unexpected(index.error());
-  if (message.prefix != wire::kOutboxMessagePrefix) return Step{};
+  if (message.prefix != wire::kOutboxMessagePrefix || !settings.wal_store) return Step{};
   const auto decoded = wire::decode_outbox_message(message.content);
   if (!decoded) return tl::unexpected(decoded.error());
   read_message(*decoded, incoming_);

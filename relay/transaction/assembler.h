@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "postrider/position.h"
@@ -40,11 +42,26 @@ struct TransactionEnd {
   Lsn end_lsn;  // what may be confirmed once the transaction is durable
 };
 
+// A row of a message that a backfill wrote, or its truncation.
+struct BackfillChange {
+  CapturedRelation& table;
+  const wire::Tuple* row = nullptr;  // nullptr: truncation
+};
+
+// A row that took another key while the WAL did not hold all of it: a reader that the backfill has
+// not given the old row yet cannot make the new one.
+struct MovedRow {
+  std::string_view schema;
+  std::string_view table;
+  std::vector<std::pair<std::string_view, std::string_view>> key;  // columns and their new values
+};
+
 // What one WAL message brought about; handle begin before event, event before end.
 struct Step {
   std::optional<TransactionBegin> begin;
   std::optional<AssembledEvent> event;
   std::optional<TransactionEnd> end;
+  std::optional<MovedRow> moved;  // views what the WAL message views
 };
 
 class Assembler {
@@ -57,6 +74,14 @@ class Assembler {
   // several tables is several changes: it is fed one table at a time.
   [[nodiscard]] Result<Step> feed(const wire::PgOutputMessage& message);
 
+  // One change of a backfill's message, which is several: it is fed one at a time, where
+  // carries_backfill().
+  [[nodiscard]] Result<Step> feed(const BackfillChange& change);
+
+  // True inside a transaction whose epoch takes backfills' messages apart.
+  [[nodiscard]] bool carries_backfill() const {
+    return transaction_ && transaction_->epoch->settings.backfill;
+  }
   // True between a transaction's begin and its commit.
   [[nodiscard]] bool in_transaction() const { return transaction_.has_value(); }
   // Changes of tables, or of kinds, that nobody asked for: an altered publication. Counted, never
@@ -85,6 +110,7 @@ class Assembler {
 
   Result<Step> on_event_row(const OutboxTable& table, const wire::Insert& insert);
   Result<Step> on_change(std::uint32_t oid, RowChange change);
+  Result<Step> on_captured(const CapturedTable* table, RowChange change);
   // Takes the next index of the open transaction; kProtocol outside of one.
   Result<std::uint32_t> next_index();
   // Moves a held event out for the caller.

@@ -1,0 +1,209 @@
+#include "relay/backfill/backfill_sql.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/failpoint.h"
+
+namespace postrider {
+namespace {
+
+// SQLSTATEs. Source: PostgreSQL documentation, "PostgreSQL Error Codes".
+constexpr std::string_view kLockNotAvailable = "55P03";
+constexpr std::string_view kQueryCanceled = "57014";
+
+bool passes_by_itself(std::string_view state) {
+  constexpr std::string_view kClasses[] = {"08", "40", "53", "55", "57", "58", ""};
+  return std::ranges::any_of(kClasses, [&](std::string_view c) {
+    return c.empty() ? state.empty() : state.starts_with(c);
+  });
+}
+
+std::string first_lines(const char* message) {
+  std::string text = message;
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+Lsn to_lsn(const pqxx::field& field) {
+  const auto lsn = Lsn::parse(field.c_str());
+  if (!lsn) throw Failure(ErrorKind::kProtocol, std::string("not an LSN: ") + field.c_str());
+  return *lsn;
+}
+
+std::string setting(const char* name, std::chrono::milliseconds value) {
+  return std::string("SET LOCAL ") + name + " = " + std::to_string(value.count());
+}
+
+}  // namespace
+
+template <class Body>
+auto BackfillSql::transact(Body body) {
+  try {
+    const SqlWatch::Guard guard(&watch_, source_.connection().sock());
+    pqxx::work tx(source_.connection());
+    if constexpr (std::is_void_v<decltype(body(tx))>) {
+      body(tx);
+      tx.commit();
+    } else {
+      auto value = body(tx);
+      tx.commit();
+      return value;
+    }
+  } catch (const pqxx::sql_error& e) {
+    if (!passes_by_itself(sql::sqlstate(e))) throw BackfillImpossible(first_lines(e.what()));
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+  } catch (const pqxx::failure& e) {
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+  }
+}
+
+BackfillSql::BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch)
+    : name_(source), watch_(watch), source_(conninfo, "postrider backfill " + source, &watch) {
+  deadlock_timeout_ = transact([](pqxx::work& tx) {
+    return std::chrono::milliseconds(
+        tx.exec("SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'")[0][0]
+            .as<std::int64_t>());
+  });
+}
+
+std::vector<BackfillOrder> BackfillSql::active() {
+  return transact([&](pqxx::work& tx) {
+    std::vector<BackfillOrder> orders;
+    for (const auto& row :
+         sql::exec(tx,
+                   "SELECT b.id, coalesce(n.nspname, ''), coalesce(c.relname, ''), b.replaces, "
+                   "b.state = 'running', b.workers, b.rows_per_second FROM outbox.backfill b "
+                   "LEFT JOIN pg_class c ON c.oid = b.relid "
+                   "LEFT JOIN pg_namespace n ON n.oid = c.relnamespace "
+                   "WHERE b.source = $1 AND b.state IN ('waiting', 'running') ORDER BY b.id",
+                   name_)) {
+      BackfillOrder order;
+      order.id = row[0].as<std::int64_t>();
+      order.schema = row[1].as<std::string>();
+      order.table = row[2].as<std::string>();
+      order.replaces = row[3].as<bool>();
+      order.admitted = row[4].as<bool>();
+      order.workers = row[5].as<int>();
+      if (!row[6].is_null()) order.rows_per_second = row[6].as<std::uint64_t>();
+      orders.push_back(std::move(order));
+    }
+    return orders;
+  });
+}
+
+bool BackfillSql::is_running(std::int64_t id) {
+  return transact([&](pqxx::work& tx) {
+    return !sql::exec(tx, "SELECT FROM outbox.backfill WHERE id = $1 AND state = 'running'", id)
+                .empty();
+  });
+}
+
+Lsn BackfillSql::wal_end() {
+  return transact(
+      [&](pqxx::work& tx) { return to_lsn(tx.exec("SELECT pg_current_wal_insert_lsn()")[0][0]); });
+}
+
+std::vector<std::pair<std::string, std::string>> BackfillSql::published_tables() {
+  return transact([&](pqxx::work& tx) {
+    std::vector<std::pair<std::string, std::string>> tables;
+    for (const auto& row :
+         sql::exec(tx,
+                   "SELECT n.nspname, c.relname FROM outbox.checkpoint k "
+                   "JOIN pg_publication p ON p.pubname = k.publication || '_capture' "
+                   "JOIN pg_publication_rel r ON r.prpubid = p.oid "
+                   "JOIN pg_class c ON c.oid = r.prrelid "
+                   "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                   "WHERE k.source = $1 ORDER BY 1, 2",
+                   name_))
+      tables.emplace_back(row[0].as<std::string>(), row[1].as<std::string>());
+    return tables;
+  });
+}
+
+bool BackfillSql::order_once(const std::string& schema, const std::string& table) {
+  return transact([&](pqxx::work& tx) {
+    return !sql::exec(tx, "SELECT outbox.backfill_start($1, $2, p_once => true)", name_,
+                      schema + "." + table)[0][0]
+                .is_null();
+  });
+}
+
+bool BackfillSql::admit(std::int64_t id) {
+  return transact([&](pqxx::work& tx) {
+    return sql::exec(tx, "SELECT outbox.backfill_admit($1)", id)[0][0].as<bool>();
+  });
+}
+
+bool BackfillSql::plan(std::int64_t id, std::uint64_t rows) {
+  return transact([&](pqxx::work& tx) {
+    return sql::exec(tx, "SELECT outbox.backfill_plan($1, $2)", id, rows)[0][0].as<bool>();
+  });
+}
+
+CarriedChunk BackfillSql::carry(std::int64_t id, bool whole_table) {
+  std::int64_t chunk = 0;
+  try {
+    const SqlWatch::Guard guard(whole_table ? nullptr : &watch_, source_.connection().sock());
+    pqxx::work tx(source_.connection());
+    tx.exec(setting("lock_timeout", deadlock_timeout_ / 4));
+    const auto claimed = sql::exec(tx, "SELECT chunk, alone FROM outbox.backfill_claim($1)", id);
+    if (claimed.empty()) return {};
+    chunk = claimed[0][0].as<std::int64_t>();
+    // A whole table's lock, or a single row's, is waited for once and nothing after it: no cycle
+    // can form.
+    const bool one_lock = whole_table || claimed[0][1].as<bool>();
+    tx.exec(setting("statement_timeout",
+                    one_lock ? std::chrono::milliseconds{0} : deadlock_timeout_ / 2));
+    const auto row =
+        sql::exec(tx, "SELECT rows, bytes FROM outbox.backfill_carry($1, $2)", id, chunk)[0];
+    CarriedChunk carried{CarriedChunk::Outcome::kCarried, row[0].as<std::uint64_t>(),
+                         row[1].as<std::uint64_t>()};
+    POSTRIDER_FAILPOINT("backfill.before_commit");
+    tx.commit();  // in doubt until it returns: the chunk's row says what became of it
+    POSTRIDER_FAILPOINT("backfill.after_commit");
+    return carried;
+  } catch (const pqxx::sql_error& e) {
+    const std::string state = sql::sqlstate(e);
+    const bool busy =
+        state == kLockNotAvailable || state == kQueryCanceled || state.starts_with("40");
+    if (!busy && !passes_by_itself(state)) throw BackfillImpossible(first_lines(e.what()));
+    if (!busy || chunk == 0) throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+  } catch (const pqxx::failure& e) {
+    throw Failure(ErrorKind::kPostgresUnavailable, e.what());
+  }
+  transact(
+      [&](pqxx::work& tx) { sql::exec(tx, "SELECT outbox.backfill_busy($1, $2)", id, chunk); });
+  return {CarriedChunk::Outcome::kBusy};
+}
+
+std::optional<BackfillSql::Done> BackfillSql::done(std::int64_t id) {
+  return transact([&](pqxx::work& tx) -> std::optional<Done> {
+    const auto rows = sql::exec(tx, "SELECT chunks, lsn FROM outbox.backfill_done($1)", id);
+    if (rows.empty()) return std::nullopt;
+    return Done{rows[0][0].as<std::int64_t>(), to_lsn(rows[0][1])};
+  });
+}
+
+bool BackfillSql::complete(std::int64_t id, std::int64_t chunks) {
+  return transact([&](pqxx::work& tx) {
+    return sql::exec(tx, "SELECT outbox.backfill_complete($1, $2)", id, chunks)[0][0].as<bool>();
+  });
+}
+
+void BackfillSql::note(std::int64_t id, const std::string& problem, bool failed) {
+  transact([&](pqxx::work& tx) {
+    sql::exec(tx, "SELECT outbox.backfill_note($1, $2, $3)", id, problem, failed);
+  });
+}
+
+bool BackfillSql::moved(const std::string& schema, const std::string& table,
+                        const std::string& key_json) {
+  return transact([&](pqxx::work& tx) {
+    return sql::exec(tx, "SELECT outbox.backfill_moved($1, $2, $3, $4::jsonb)", name_, schema,
+                     table, key_json)[0][0]
+        .as<bool>();
+  });
+}
+
+}  // namespace postrider

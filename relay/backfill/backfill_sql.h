@@ -1,0 +1,94 @@
+// The source's backfills by ordinary SQL (migrations/service, outbox.backfill_*). One connection,
+// not thread-safe. Calls throw Failure (kPostgresUnavailable) for what passes by itself, a broken
+// connection most of all: then the object is only good for destruction.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "postrider/lsn.h"
+#include "relay/postgres/source.h"
+
+namespace postrider {
+
+// A backfill that cannot go on before a person has done something: its table was dropped, a right
+// is missing, its condition fails. Others can.
+class BackfillImpossible : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct BackfillOrder {
+  std::int64_t id = 0;
+  std::string schema;  // empty: the table was dropped
+  std::string table;
+  bool replaces = false;
+  bool admitted = false;
+  int workers = 1;
+  std::optional<std::uint64_t> rows_per_second = {};
+};
+
+// What became of an attempt to carry a chunk.
+struct CarriedChunk {
+  enum class Outcome {
+    kNone,  // there is none to carry now
+    kCarried,
+    kBusy,  // rows are locked by others, or are too many; the chunk was split or put off
+  };
+  Outcome outcome = Outcome::kNone;
+  std::uint64_t rows = 0;
+  std::uint64_t bytes = 0;  // of their text
+};
+
+class BackfillSql {
+ public:
+  // Connects. `watch` must outlive this.
+  BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch);
+
+  // Those to work on, the oldest first.
+  [[nodiscard]] std::vector<BackfillOrder> active();
+  [[nodiscard]] bool is_running(std::int64_t id);
+  [[nodiscard]] Lsn wal_end();
+  // Schema and name of every captured table.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> published_tables();
+  // Orders a backfill of a table that never had one; false: it had. Throws BackfillImpossible.
+  [[nodiscard]] bool order_once(const std::string& schema, const std::string& table);
+
+  [[nodiscard]] bool admit(std::int64_t id);
+  // False: every chunk is made. Throws BackfillImpossible.
+  [[nodiscard]] bool plan(std::int64_t id, std::uint64_t rows);
+  // Throws BackfillImpossible.
+  [[nodiscard]] CarriedChunk carry(std::int64_t id, bool whole_table);
+
+  struct Done {
+    std::int64_t chunks = 0;
+    Lsn wal_end;  // what the relay must have carried
+  };
+  [[nodiscard]] std::optional<Done> done(std::int64_t id);
+  // False: chunks were added meanwhile.
+  [[nodiscard]] bool complete(std::int64_t id, std::int64_t chunks);
+  void note(std::int64_t id, const std::string& problem, bool failed);
+
+  // False: no backfill of the source is under way.
+  [[nodiscard]] bool moved(const std::string& schema, const std::string& table,
+                           const std::string& key_json);
+
+ private:
+  template <class Body>
+  auto transact(Body body);
+
+  std::string name_;
+  SqlWatch& watch_;
+  Source source_;
+  // Row locks are waited for, and held, for a fraction of what makes PostgreSQL look for deadlocks:
+  // whoever waits for us gets its turn before it can be chosen as a victim.
+  std::chrono::milliseconds deadlock_timeout_{1000};
+};
+
+}  // namespace postrider

@@ -1,0 +1,204 @@
+#include "relay/backfill/backfills.h"
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/failpoint.h"
+
+namespace postrider {
+namespace {
+
+constexpr milliseconds kIdlePoll{500};
+constexpr milliseconds kRelayPoll{5};
+constexpr milliseconds kRetry{1000};
+constexpr std::chrono::seconds kConfiguredPoll{10};
+// WAL that a backfill may be ahead of the relay: what others commit meanwhile waits behind it.
+constexpr std::uint64_t kMostAhead = 16UL * 1024 * 1024;
+
+using Clock = std::chrono::steady_clock;
+
+}  // namespace
+
+Backfills::Backfills(const RelayOptions& options, SqlWatch& watch, StatusBoard& board)
+    : options_(options), watch_(watch), board_(board) {
+  if (options_.captures.empty()) return;
+  thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "pr-backfill");
+}
+
+Backfills::~Backfills() {
+  stop_.signal();
+  if (thread_.joinable()) thread_.join();
+  board_.update([](RelayStatus& status) { status.backfills_active = 0; });
+}
+
+void Backfills::on_moved(const MovedRow& row) {
+  if (!maybe_active_ || options_.captures.empty()) return;
+  nlohmann::json key;
+  for (const auto& [column, value] : row.key) key[std::string(column)] = value;
+  try {
+    if (!moved_sql_) moved_sql_.emplace(options_.source.conninfo, options_.source.name, watch_);
+    maybe_active_ = moved_sql_->moved(std::string(row.schema), std::string(row.table), key.dump());
+  } catch (const BackfillImpossible& e) {
+    throw Failure(
+        ErrorKind::kPostgresUnavailable,
+        std::string("a row that a backfill must carry again cannot be noted: ") + e.what());
+  }
+}
+
+void Backfills::run() {
+  keep_trying([this](BackfillSql& sql) {
+    work(sql);
+    return true;
+  });
+}
+
+void Backfills::keep_trying(const std::function<bool(BackfillSql&)>& attempt) {
+  do {
+    try {
+      BackfillSql sql(options_.source.conninfo, options_.source.name, watch_);
+      if (attempt(sql)) return;
+    } catch (const std::exception& e) {
+      spdlog::debug("backfills: {}", e.what());
+    }
+  } while (pause(kRetry));
+}
+
+void Backfills::work(BackfillSql& sql) {
+  auto next_configured = Clock::now();
+  do {
+    if (Clock::now() >= next_configured) {
+      order_configured(sql);
+      next_configured = Clock::now() + kConfiguredPoll;
+    }
+    const auto orders = sql.active();
+    board_.update(
+        [&](RelayStatus& status) { status.backfills_active = static_cast<int>(orders.size()); });
+    bool worked = false;
+    for (const auto& order : orders) {
+      try {
+        worked = advance(sql, order) || worked;
+      } catch (const BackfillImpossible& e) {
+        spdlog::error("backfill of {}.{} failed: {}", order.schema, order.table, e.what());
+        sql.note(order.id, e.what(), /*failed=*/true);
+      }
+      if (stop_.wait_for(milliseconds{0})) return;
+    }
+    if (worked) continue;
+    if (!pause(kIdlePoll)) return;
+  } while (!stop_.wait_for(milliseconds{0}));
+}
+
+void Backfills::order_configured(BackfillSql& sql) {
+  if (std::ranges::none_of(options_.captures, &CaptureRule::backfill)) return;
+  for (const auto& [schema, table] : sql.published_tables()) {
+    const auto* rule = find_rule(options_.captures, schema, table);
+    if (rule == nullptr || !rule->backfill) continue;
+    try {
+      if (sql.order_once(schema, table))
+        spdlog::info("backfill of {}.{} ordered by the configuration", schema, table);
+    } catch (const BackfillImpossible& e) {
+      if (said_.insert(e.what()).second)
+        spdlog::error("{}.{} is not backfilled: {}", schema, table, e.what());
+    }
+  }
+}
+
+bool Backfills::advance(BackfillSql& sql, const BackfillOrder& order) {
+  if (find_rule(options_.captures, order.schema, order.table) == nullptr) {
+    sql.note(order.id,
+             order.table.empty() ? "the table was dropped"
+                                 : "the running relay's configuration does not capture the table",
+             /*failed=*/order.table.empty());
+    return false;
+  }
+  if (!order.admitted) {
+    if (!sql.admit(order.id)) return false;
+    spdlog::info("backfill of {}.{} begins", order.schema, order.table);
+  }
+  BackfillPace pace(order.rows_per_second);
+  std::atomic<bool> finished{false};
+  std::vector<std::thread> helpers;
+  for (int i = 1; i < order.workers && !order.replaces; ++i) {
+    helpers.emplace_back([&] { help(order, pace, finished); });
+    pthread_setname_np(helpers.back().native_handle(),
+                       ("pr-backfill-" + std::to_string(i)).c_str());
+  }
+  const auto join = [&] {
+    finished = true;
+    for (auto& helper : helpers) helper.join();
+  };
+  try {
+    carry(sql, order, pace);
+  } catch (...) {
+    join();
+    throw;
+  }
+  join();
+  return true;
+}
+
+void Backfills::help(const BackfillOrder& order, BackfillPace& pace,
+                     const std::atomic<bool>& finished) {
+  keep_trying([&](BackfillSql& sql) {
+    while (!finished) {
+      carry(sql, order, pace);
+      if (!pause(kRelayPoll)) break;
+    }
+    return true;
+  });
+}
+
+void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace& pace) {
+  while (wait_for_relay(sql.wal_end(), kMostAhead)) {
+    Clock::time_point next;
+    std::uint64_t rows = 0;
+    {
+      const std::lock_guard lock(pace_mutex_);
+      next = pace.next();
+      rows = pace.rows();
+    }
+    while (Clock::now() < next)
+      if (!pause(std::min(kIdlePoll, std::chrono::ceil<milliseconds>(next - Clock::now())))) return;
+
+    const auto begun = Clock::now();
+    const auto carried = sql.carry(order.id, order.replaces);
+    const auto now = Clock::now();
+    if (carried.outcome == CarriedChunk::Outcome::kCarried) {
+      const std::lock_guard lock(pace_mutex_);
+      pace.on_carried(carried.rows, carried.bytes, now - begun, now);
+      board_.update([&](RelayStatus& status) { status.backfilled_rows_total += carried.rows; });
+      continue;
+    }
+    if (carried.outcome == CarriedChunk::Outcome::kBusy) {
+      const std::lock_guard lock(pace_mutex_);
+      pace.on_busy();
+      continue;
+    }
+    if (sql.plan(order.id, rows)) continue;
+    const auto done = sql.done(order.id);
+    if (!done) {
+      // Paused or cancelled; or what is left is put off, or at work elsewhere.
+      if (!sql.is_running(order.id) || !pause(kRelayPoll)) return;
+      continue;
+    }
+    // The relay has told of every row that took another key before the last chunk was carried.
+    if (!wait_for_relay(done->wal_end, 0)) return;
+    POSTRIDER_FAILPOINT("backfill.before_complete");
+    if (!sql.complete(order.id, done->chunks)) continue;
+    spdlog::info("backfill of {}.{} is complete", order.schema, order.table);
+    return;
+  }
+}
+
+bool Backfills::wait_for_relay(Lsn wal_end, std::uint64_t distance) {
+  while (handled_.load(std::memory_order_relaxed) + distance < wal_end.value)
+    if (!pause(kRelayPoll)) return false;
+  return !stop_.wait_for(milliseconds{0});
+}
+
+}  // namespace postrider
