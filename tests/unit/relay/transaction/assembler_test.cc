@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "relay/transaction/backfill_reader.h"
 #include "tests/unit/relay/wire/pgoutput_bytes.h"
 
 namespace postrider {
@@ -14,6 +15,7 @@ using namespace postrider::test;
 constexpr std::uint32_t kEvents = 9;
 constexpr std::uint32_t kOther = 10;
 const std::string kNull = "\x01";
+const std::string kUnchanged = "\x02";
 
 class AssemblerTest : public ::testing::Test {
  protected:
@@ -23,6 +25,8 @@ class AssemblerTest : public ::testing::Test {
     EpochSettings captures{.source = "shop"};
     captures.captures = {{.tables = {"public.orders"}}};
     epochs_.open(1, Lsn{0x900}, captures);
+    captures.backfill = true;
+    epochs_.open(1, Lsn{0xd00}, captures);
     must(relation_bytes(kEvents, "outbox", "events",
                         {"id", "xid", "created_at", "subject", "key", "type", "content_type",
                          "headers", "payload", "payload_bytes"}));
@@ -110,6 +114,58 @@ TEST_F(AssemblerTest, CarriesRowChangesFromTheEpochThatCapturesThem) {
   EXPECT_EQ(last.event->event->type, "truncate");
   EXPECT_EQ(last.event->position.index, 5U);
   EXPECT_TRUE(last.event->last);
+}
+
+TEST_F(AssemblerTest, BackfilledRowsStandAmongTheOthersAndAreCountedOneByOne) {
+  const std::string content =
+      "{\"v\":1,\"kind\":\"rows\",\"schema\":\"public\",\"table\":\"orders\",\"identity\":\"d\","
+      "\"columns\":[[\"id\",23,true],[\"v\",25,false]]}\n(1,a)(2,)";
+  must(begin_bytes(0xd00, 7));
+  ASSERT_TRUE(assembler_.carries_backfill());
+  must(message_bytes(true, "somebody else's", "x"));
+  BackfillReader reader;
+  ASSERT_TRUE(reader.open({true, wire::kBackfillMessagePrefix, wire::as_bytes(content)}));
+  const auto next = [&] {
+    auto change = reader.next();
+    EXPECT_TRUE(change && *change);
+    return *assembler_.feed(**change);
+  };
+  EXPECT_FALSE(next().event);
+  const auto first = next();
+  ASSERT_TRUE(first.event);
+  EXPECT_EQ(first.event->event->payload,
+            R"({"op":"read","schema":"public","table":"orders","new":{"id":1,"v":"a"}})");
+  EXPECT_EQ(first.event->event->type, "read");
+  EXPECT_EQ(first.event->event->key, "1");
+  EXPECT_EQ(first.event->position.index, 1U);
+  EXPECT_FALSE(*reader.next());
+  const auto second = must(commit_bytes(0xd00, 0xd20));
+  EXPECT_EQ(second.event->position.index, 2U);
+  EXPECT_TRUE(second.event->last);
+}
+
+TEST_F(AssemblerTest, AnEpochWithoutBackfillsCountsNoMessages) {
+  must(begin_bytes(0x900, 7));
+  EXPECT_FALSE(assembler_.carries_backfill());
+  must(message_bytes(true, "postrider.backfill", "x"));
+  must(insert_bytes(kOther, {"1"}));
+  EXPECT_EQ(must(commit_bytes(0x900, 0x920)).event->position.index, 0U);
+}
+
+TEST_F(AssemblerTest, ARowThatTookAnotherKeyAndIsNotWholeIsTold) {
+  must(begin_bytes(0xd00, 7));
+  must(table_bytes(12, "public", "orders", 'd', 2, {{"id", 23}, {"part"}, {"big"}}));
+  EXPECT_FALSE(must(update_bytes(12, 0, {}, {"1", "p", kUnchanged})).moved)
+      << "the key is the same";
+  EXPECT_FALSE(must(update_bytes(12, 'K', {"1", "p", kNull}, {"2", "p", "b"})).moved)
+      << "all is there";
+  const auto step =
+      must(update_bytes(12, 'K', {"1", "long", kNull}, {"2", kUnchanged, kUnchanged}));
+  ASSERT_TRUE(step.moved);
+  EXPECT_EQ(step.moved->table, "orders");
+  ASSERT_EQ(step.moved->key.size(), 2U);
+  EXPECT_EQ(step.moved->key[0], (std::pair<std::string_view, std::string_view>("id", "2")));
+  EXPECT_EQ(step.moved->key[1], (std::pair<std::string_view, std::string_view>("part", "long")));
 }
 
 // ALTER TABLE between two changes of one transaction.

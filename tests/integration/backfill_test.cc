@@ -1,0 +1,297 @@
+// Backfills, from the command line to the stream.
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/support/backfill_world.h"
+
+namespace postrider::test {
+namespace {
+
+using Connection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
+
+// The server's error; empty: none.
+std::string run(const Connection& connection, const std::string& statement) {
+  const std::unique_ptr<PGresult, decltype(&PQclear)> result(
+      PQexec(connection.get(), statement.c_str()), &PQclear);
+  return PQresultStatus(result.get()) == PGRES_COMMAND_OK ? std::string()
+                                                          : PQerrorMessage(connection.get());
+}
+
+class Backfill : public BackfillWorld {};
+
+TEST_F(Backfill, RowsOfEveryKindOfKeyAreReadAsInsertsWouldBe) {
+  const std::vector<std::pair<std::string, std::string>> tables = {
+      {"by_int", "PRIMARY KEY (i)"},     {"by_text", "PRIMARY KEY (t)"},
+      {"by_uuid", "PRIMARY KEY (u)"},    {"by_three", "PRIMARY KEY (b, t, n)"},
+      {"by_mood", "PRIMARY KEY (m, i)"}, {"by_domain", "PRIMARY KEY (d)"},
+      {"by_time", "PRIMARY KEY (z)"},    {"by_bytes", "PRIMARY KEY (y)"},
+      {"by_citext", "PRIMARY KEY (c)"},  {"by_char", "PRIMARY KEY (f)"}};
+  sql("CREATE EXTENSION IF NOT EXISTS citext");
+  app_sql("CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad'); CREATE DOMAIN cents AS bigint");
+  for (const auto& [table, key] : tables)
+    for (const char* copy : {"", "_new"})
+      app_sql(
+          "CREATE TABLE " + table + copy +
+          " (i int, t text, u uuid, b bool, n numeric, m mood, d cents, z timestamptz, y bytea, "
+          "c citext, f char(12), j jsonb, e text DEFAULT '', x text, g int GENERATED ALWAYS AS (i "
+          "* 2) "
+          "STORED, " +
+          key + ")");
+  const std::string columns = " (i, t, u, b, n, m, d, z, y, c, f, j, x) ";
+  for (const auto& [table, key] : tables)
+    app_sql(
+        "INSERT INTO " + table + columns +
+        R"(SELECT i, format(E'%s "q" \\ (,) %s\n%s', i % 7, i, chr(200 + i)), md5(i::text)::uuid, i % 2 = 0,
+               i / 7.0, (ARRAY['sad', 'ok', 'glad'])[i % 3 + 1]::mood, i, '2026-01-01'::timestamptz + i * '1 second'::interval,
+               decode(md5(i::text), 'hex'), format('C%s', i), 'f' || i, jsonb_build_object('k', format('"%s"', i)), nullif('x', 'x')
+               FROM generate_series(1, 700) AS i)");
+  grant();
+  capture("[[capture]]\ntables = [\"public.by_*\"]\n");
+  const auto process = relay();
+  for (const auto& [table, key] : tables) {
+    ASSERT_EQ(backfill("start", "public." + table, {"--workers", "2"}), 0) << output();
+    app_sql("INSERT INTO " + table + "_new" + columns +
+            "SELECT i, t, u, b, n, m, d, z, y, c, f, j, x FROM " + table);
+  }
+  ASSERT_EQ(postrider({"backfill", "status", "--follow", "--config", config("command")}), 0)
+      << output() << process->log();
+  std::map<std::string, std::vector<std::string>> read;
+  for (const auto& [table, key] : tables) {
+    // As the WAL's own decoding wrote them.
+    std::vector<std::string> inserted;
+    ASSERT_TRUE(wait_for([&] { return changes(table + "_new").size() == 700; }));
+    for (const auto& change : changes(table + "_new")) inserted.push_back(change["new"].dump());
+    std::vector<std::string> backfilled;
+    for (const auto& change : changes(table)) {
+      EXPECT_EQ(change["op"], "read");
+      backfilled.push_back(change["new"].dump());
+    }
+    std::ranges::sort(inserted);
+    std::ranges::sort(backfilled);
+    EXPECT_EQ(backfilled, inserted) << table;
+  }
+  process->terminate();
+  EXPECT_EQ(process->wait(kBackfillPatience), 0);
+  EXPECT_EQ(postrider({"verify", "stream", "--config", config("verify")}), 0) << output();
+}
+
+TEST_F(Backfill, PartitionsFiltersAndListsOfColumnsAreThePublications) {
+  make_tables(
+      "CREATE TABLE part (id int, v int, secret text, PRIMARY KEY (id)) PARTITION BY RANGE (id); "
+      "CREATE TABLE part_low PARTITION OF part FOR VALUES FROM (0) TO (500); "
+      "CREATE TABLE part_high PARTITION OF part FOR VALUES FROM (500) TO (2000); "
+      "INSERT INTO part SELECT i, i % 10, 's' FROM generate_series(1, 1000) i; "
+      "CREATE TABLE parent (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (parent); "
+      "INSERT INTO parent VALUES (1, 1); INSERT INTO child VALUES (2, 2)");
+  capture(
+      "[[capture]]\ntables = [\"public.part\"]\nexclude = [\"secret\"]\nwhere = \"v < 5 AND id > "
+      "0\"\n"
+      "[[capture]]\ntables = [\"public.parent\"]\nformat = \"debezium\"\n");
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.parent", {"--follow"}), 0) << output() << process->log();
+  ASSERT_EQ(backfill("start", "public.part", {"--where", "id % 2 = 0 -- even", "--follow"}), 0)
+      << output() << process->log();
+  EXPECT_NE(output().find("complete  [####################] 100%  400 rows"), std::string::npos)
+      << output();
+  const auto rows = changes("part");
+  EXPECT_EQ(rows.size(), 400U);
+  for (const auto& row : rows) {
+    EXPECT_LE(row["new"]["id"], 800);
+    EXPECT_EQ(row["new"].size(), 2U);
+    EXPECT_EQ(row["new"]["id"].get<int>() % 2, 0);
+  }
+  const auto parents = changes("parent");
+  ASSERT_EQ(parents.size(), 1U) << "a child is a table of its own";
+  EXPECT_EQ(parents[0]["op"], "r");
+  EXPECT_EQ(parents[0]["source"]["snapshot"], "incremental");
+  EXPECT_EQ(parents[0]["after"]["id"], 1);
+}
+
+TEST_F(Backfill, WhatCannotBeReadIsRefusedWithItsRemedy) {
+  app_sql(
+      "CREATE TABLE keyless (v int); ALTER TABLE keyless REPLICA IDENTITY FULL; "
+      "CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE locked (id int PRIMARY KEY); "
+      "CREATE TABLE hidden (id int PRIMARY KEY); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY");
+  sql("GRANT SELECT, UPDATE ON keyless, other, hidden TO owner");
+  capture("[[capture]]\ntables = [\"public.keyless\", \"public.locked\", \"public.hidden\"]\n");
+  const auto refused = [&](const std::string& table, const std::string& what,
+                           const std::vector<std::string>& more = {}) {
+    EXPECT_NE(backfill("start", table, more), 0) << output();
+    EXPECT_NE(output().find(what), std::string::npos) << output();
+  };
+  refused("public.keyless", "has no primary key to be read by in chunks");
+  refused("public.other", "is no captured table");
+  refused("public.nowhere", "is no captured table");
+  refused("public.locked", "GRANT SELECT, UPDATE ON public.locked TO owner");
+  refused("public.hidden", "row security hides rows");
+  sql("GRANT SELECT, UPDATE ON locked TO owner");
+  refused("public.locked", "column \"nothing\" does not exist", {"--where", "nothing > 1"});
+  refused("public.locked", "the whole table", {"--where", "true", "--replace"});
+  EXPECT_EQ(backfill("pause", "public.locked"), 1) << output();
+  EXPECT_EQ(backfill("start", "public.locked"), 0) << output();
+  refused("public.locked", "is under way");
+  EXPECT_EQ(backfill("cancel", "public.locked"), 0) << output();
+  EXPECT_EQ(state_of("public.locked"), "cancelled");
+  EXPECT_EQ(backfill("status", "", {"--json"}), 0) << output();
+  EXPECT_NE(output().find("\"state\":\"cancelled\""), std::string::npos) << output();
+  // The relay's role alone may not run SQL of its choice as the owner.
+  EXPECT_THROW(
+      query(conninfo("relay"), "SELECT outbox.backfill_start('shop', 'public.locked', 'true')"),
+      std::runtime_error);
+}
+
+TEST_F(Backfill, AWholeTableIsReplacedInOneTransaction) {
+  make_tables(
+      "CREATE TABLE log (v int); ALTER TABLE log REPLICA IDENTITY FULL; "
+      "INSERT INTO log SELECT i / 2 FROM generate_series(0, 9999) i");
+  capture("[[capture]]\ntables = [\"public.log\"]\n");
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.log", {"--replace", "--follow"}), 0)
+      << output() << process->log();
+  app_sql("INSERT INTO log VALUES (-1)");
+  ASSERT_TRUE(wait_for_seq(10'002));
+  const auto all = stream();
+  ASSERT_EQ(all.size(), 10'002U);
+  EXPECT_EQ(*all[0].header("Postrider-Type"), "truncate");
+  std::multiset<int> rows;
+  for (std::size_t i = 1; i <= 10'000; ++i) {
+    const auto change = nlohmann::json::parse(all[i].data);
+    EXPECT_EQ(change["op"], "read");
+    rows.insert(change["new"]["v"].get<int>());
+    const auto place = *all[i].header("Postrider-Position");
+    EXPECT_EQ(place.ends_with(" last"), i == 10'000) << "one transaction";
+  }
+  EXPECT_EQ(rows.count(17), 2U);
+  EXPECT_EQ(*all.back().header("Postrider-Type"), "insert");
+}
+
+TEST_F(Backfill, WaitsForTransactionsThatWroteBeforeTheTableWasPublished) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)");
+  capture("");
+  const Connection early(PQconnectdb(conninfo("app").c_str()), &PQfinish);
+  ASSERT_EQ(run(early, "BEGIN; UPDATE t SET v = 22 WHERE id = 2; INSERT INTO t VALUES (3, 3)"), "");
+  capture("[[capture]]\ntables = [\"public.t\"]\nbackfill = true\n");
+  auto process = relay();
+  ASSERT_TRUE(wait_for([&] {
+    return sql("SELECT problem FROM outbox.backfill").find("waits for transactions older than") ==
+           0;
+  })) << process->log();
+  EXPECT_EQ(state_of("public.t"), "waiting");
+  EXPECT_TRUE(changes("t").empty());
+  ASSERT_EQ(run(early, "COMMIT"), "");
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(copy_of(changes("t")), rows_of("t"));
+  EXPECT_EQ(rows_of("t").size(), 3U);
+  // Once: neither the next relay nor the next migration begins it again.
+  process->terminate();
+  EXPECT_EQ(process->wait(kBackfillPatience), 0);
+  capture(captures_);
+  process = relay();
+  app_sql("INSERT INTO t VALUES (4, 4)");
+  ASSERT_TRUE(wait_for([&] { return copy_of(changes("t")).size() == 4; }));
+  EXPECT_EQ(sql("SELECT count(*) FROM outbox.backfill"), "1");
+  EXPECT_EQ(changes("t").size() <= 5, true);
+}
+
+TEST_F(Backfill, PausesResumesAndKeepsToItsRate) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM "
+      "generate_series(1, 3000) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t", {"--rate", "400"}), 0) << output();
+  ASSERT_TRUE(wait_for([&] { return changes("t").size() >= 200; }));
+  ASSERT_EQ(backfill("pause", "public.t"), 0) << output();
+  process->kill();
+  process = relay();
+  app_sql("UPDATE t SET v = -1 WHERE id IN (1, 3000)");
+  ASSERT_TRUE(wait_for([&] {
+    const auto seen = changes("t");
+    return !seen.empty() && seen.back()["op"] == "update";
+  }));
+  EXPECT_EQ(state_of("public.t"), "paused");
+  EXPECT_LT(changes("t").size(), 1500U);
+  EXPECT_EQ(backfill("status", ""), 0);
+  EXPECT_NE(output().find("public.t  paused  ["), std::string::npos) << output();
+  ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(sql("SELECT rows_done FROM outbox.backfill"), "3000");
+  EXPECT_EQ(sql("SELECT extract(epoch FROM ended_at - admitted_at) > 5 FROM outbox.backfill"), "t")
+      << "3000 rows at 400 a second";
+  EXPECT_EQ(copy_of(changes("t")), rows_of("t"));
+}
+
+TEST_F(Backfill, AKilledRelayLosesAndDoublesNothing) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, v text); "
+      "INSERT INTO t SELECT i, repeat('v', i % 100) FROM generate_series(1, 20000) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\nbackfill = true\n");
+  for (const char* point : {"backfill.before_commit=kill@2", "backfill.after_commit=kill@3",
+                            "publish.mid_transaction=kill@700", "ack.after_handle=kill@2000",
+                            "backfill.before_complete=kill@1"}) {
+    const auto process = relay(point);
+    ASSERT_EQ(process->wait(kBackfillPatience), 128 + 9) << point << '\n' << process->log();
+  }
+  const auto process = relay();
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  ASSERT_TRUE(wait_for_seq(20'000));
+  const auto all = changes("t");
+  EXPECT_EQ(all.size(), 20'000U) << "each row once";
+  EXPECT_EQ(copy_of(all), rows_of("t"));
+  EXPECT_EQ(sql("SELECT rows_done FROM outbox.backfill"), "20000");
+  EXPECT_EQ(sql("SELECT count(*) FROM outbox.backfill_chunk"), "0");
+}
+
+TEST_F(Backfill, AServiceThatLocksInAnotherOrderIsNeverTheVictim) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM "
+      "generate_series(1, 1000) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const auto process = relay();
+  const Connection early(PQconnectdb(conninfo("app").c_str()), &PQfinish);
+  const Connection service(PQconnectdb(conninfo("app").c_str()), &PQfinish);
+  for (int round = 0; round < 3; ++round) {
+    // Older than the order: the backfill begins when it ends, and the service is at work by then.
+    ASSERT_EQ(run(early, "BEGIN; CREATE TEMP TABLE mine ()"), "");
+    ASSERT_EQ(backfill("start", "public.t"), 0) << output();
+    ASSERT_TRUE(wait_for([&] {
+      return sql("SELECT count(barrier) FROM outbox.backfill WHERE state = 'waiting'") == "1";
+    }));
+    ASSERT_EQ(run(service, "BEGIN; UPDATE t SET v = v + 1 WHERE id = 150"), "");
+    ASSERT_EQ(run(early, "ROLLBACK"), "");
+    // The chunk has locked the rows before 150, and waits for that one.
+    ASSERT_TRUE(wait_for([&] {
+      return sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "1";
+    }));
+    EXPECT_EQ(run(service, "UPDATE t SET v = v + 1 WHERE id <= 149"), "");
+    EXPECT_EQ(run(service, "COMMIT"), "");
+    ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  }
+  EXPECT_EQ(sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), "0");
+  EXPECT_EQ(copy_of(changes("t")), rows_of("t"));
+}
+
+TEST_F(Backfill, ADroppedTableEndsItsOwnBackfillAlone) {
+  make_tables(
+      "CREATE TABLE gone (id int PRIMARY KEY); INSERT INTO gone SELECT generate_series(1, 3000); "
+      "CREATE TABLE stays (id int PRIMARY KEY); INSERT INTO stays SELECT generate_series(1, 10)");
+  capture("[[capture]]\ntables = [\"public.gone\", \"public.stays\"]\n");
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.gone", {"--rate", "200"}), 0) << output();
+  ASSERT_TRUE(wait_for([&] { return !changes("gone").empty(); }));
+  app_sql("DROP TABLE gone");
+  ASSERT_TRUE(wait_for([&] { return state_of("public.gone") == "failed"; }));
+  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("dropped"), std::string::npos);
+  EXPECT_EQ(backfill("start", "public.stays", {"--follow"}), 0) << output() << process->log();
+  EXPECT_EQ(changes("stays").size(), 10U);
+}
+
+}  // namespace
+}  // namespace postrider::test
