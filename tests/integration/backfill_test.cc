@@ -91,7 +91,8 @@ TEST_F(Backfill, PartitionsFiltersAndListsOfColumnsAreThePublications) {
       "CREATE TABLE parent (id int PRIMARY KEY, v int); CREATE TABLE child () INHERITS (parent); "
       "INSERT INTO parent VALUES (1, 1); INSERT INTO child VALUES (2, 2)");
   capture(
-      "[[capture]]\ntables = [\"public.part\"]\nexclude = [\"secret\"]\nwhere = \"v < 5 AND id > "
+      "[[capture]]\ntables = [\"public.part\"]\nexclude = [\"secret\"]\nwhere = \"id <= 800 AND id "
+      "> "
       "0\"\n"
       "[[capture]]\ntables = [\"public.parent\"]\nformat = \"debezium\"\n");
   const auto process = relay();
