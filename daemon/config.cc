@@ -315,11 +315,11 @@ void review_secrets(const std::string& path, Config& config) {
                               "PGPASSFILE and nats.password_file");
 }
 
-// Without any [[capture]], nothing is known of what is carried: everything.
+// Without any [[capture]], nothing is known of what is carried.
 replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures) {
+  if (captures.empty()) return nullptr;
   return [captures](const std::string& schema,
                     const std::string& table) -> std::optional<replica::Carried> {
-    if (captures.empty()) return replica::Carried{};
     const auto* rule = find_rule(captures, schema, table);
     if (rule == nullptr) return std::nullopt;
     return replica::Carried{rule->columns, rule->exclude, rule->mask, rule->where};

@@ -47,7 +47,7 @@ using CarriedOf =
 struct Options {
   std::vector<Rule> rules;      // the first that takes a table counts
   std::string source_conninfo;  // for definitions of tables and columns; used only where needed
-  CarriedOf carried;
+  CarriedOf carried;            // empty: not known, so everything
 };
 
 }  // namespace postrider::replica
