@@ -320,7 +320,7 @@ replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures) {
   if (captures.empty()) return nullptr;
   return [captures](const std::string& schema,
                     const std::string& table) -> std::optional<replica::Carried> {
-    const auto* rule = find_rule(captures, schema, table);
+    const auto* rule = postrider::find_rule(captures, schema, table);
     if (rule == nullptr) return std::nullopt;
     return replica::Carried{rule->columns, rule->exclude, rule->mask, rule->where};
   };

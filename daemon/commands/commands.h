@@ -43,6 +43,9 @@ int run_parked_decision(const Config& config, const std::string& readmodel,
 
 int run_rebuild(const Config& config, const std::string& readmodel);
 
+// Makes the target tables that the read model's replicas lack, or prints how.
+int run_replica_create(const Config& config, const std::string& readmodel, bool print_only);
+
 struct VerifyOptions {
   std::string readmodel;  // for verify NAME
   int timeout_seconds = 30;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/table_pattern.h"
 #include "readmodel/postgres/target_catalog.h"
 #include "readmodel/replica/statements.h"
 #include "readmodel/subject_pattern.h"
@@ -19,13 +18,8 @@ using replica::OnNewColumn;
 using replica::quoted_name;
 using replica::Rule;
 
-bool takes(const Rule& rule, std::string_view subject) {
+bool takes_subject_of(const Rule& rule, std::string_view subject) {
   return rule.subjects.empty() || matches(rule.subjects, subject);
-}
-
-bool takes(const Rule& rule, const std::string& schema, const std::string& table) {
-  return std::ranges::any_of(
-      rule.tables, [&](const auto& pattern) { return matches_table(pattern, schema, table); });
 }
 
 std::string name_of(std::string_view json) {
@@ -43,35 +37,20 @@ std::string list(const std::vector<std::string>& names) {
   return text;
 }
 
-// A statement of ours that makes or alters a table: trouble that passes is thrown as it is.
-void define(pqxx::transaction_base& tx, const std::string& statement) {
-  try {
-    tx.exec(statement);
-  } catch (const pqxx::sql_error& e) {
-    const auto state = sql::sqlstate(e);
-    if (state.starts_with("42") || state.starts_with("3F") || state.starts_with("22"))
-      throw Failure(state == "42501" ? ErrorKind::kNoPermission : ErrorKind::kReplicaTable,
-                    statement + ": " + e.what(),
-                    "the applier's role must own the table, or hold CREATE on its schema; or do "
-                    "it by hand, and start again");
-    throw;
-  }
-}
-
 }  // namespace
 
 ReplicaTables::ReplicaTables(replica::Options options) : options_(std::move(options)) {}
 
 bool ReplicaTables::takes_subject(std::string_view subject) const {
   return std::ranges::any_of(options_.rules,
-                             [&](const Rule& rule) { return takes(rule, subject); });
+                             [&](const Rule& rule) { return takes_subject_of(rule, subject); });
 }
 
 ReplicaTable* ReplicaTables::find(pqxx::transaction_base& tx, const replica::RowJson& row,
                                   std::string_view subject) {
   for (std::size_t i = 0; i < options_.rules.size(); ++i) {
     const Rule& rule = options_.rules[i];
-    if (!takes(rule, subject)) continue;
+    if (!takes_subject_of(rule, subject)) continue;
     name_.assign(std::to_string(i)).append(row.schema).append(row.table);
     auto found = tables_.find(name_);
     if (found == tables_.end()) {
@@ -114,8 +93,7 @@ std::unique_ptr<ReplicaTable> ReplicaTables::bind(pqxx::transaction_base& tx, co
 }
 
 replica::Carried ReplicaTables::carried(const Name& source) const {
-  if (!options_.carried) return {};
-  return options_.carried(source.first, source.second).value_or(replica::Carried{});
+  return replica::carried_of(options_, source.first, source.second).value_or(replica::Carried{});
 }
 
 void ReplicaTables::create(pqxx::transaction_base& tx, const Rule& rule, const Name& source) {
@@ -190,14 +168,9 @@ void ReplicaTables::add_columns(pqxx::transaction_base& tx, const ReplicaTable& 
     require_types(tx, {source.first, source.second, {*column}, {}}, carried(source));
     const auto add = "ALTER TABLE " + full_name(table.target) + " ADD COLUMN " + quoted_name(name) +
                      " " + replica_type(*column, carried(source));
-    if (!column->older_rows) {
-      define(tx, add);
-    } else {
-      const auto value = carried(source).masks(name) ? std::string("***") : *column->older_rows;
-      define(tx, add + " DEFAULT " + tx.quote(value));
-      define(tx, "ALTER TABLE " + full_name(table.target) + " ALTER COLUMN " + quoted_name(name) +
-                     " DROP DEFAULT");
-    }
+    // It stays the default: rows of events before the column was there get it, too.
+    const auto value = carried(source).masks(name) ? "***" : column->older_rows.value_or("");
+    define(tx, add + (column->older_rows ? " DEFAULT " + tx.quote(value) : ""));
     altered_ = true;
     spdlog::info("replica: added column {} to {}", quoted_name(name), full_name(table.target));
   }

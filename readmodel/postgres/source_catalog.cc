@@ -138,4 +138,18 @@ void require_types(pqxx::transaction_base& target, const SourceTable& table,
                 "(`pg_dump --schema-only` shows how), and start again");
 }
 
+void define(pqxx::transaction_base& tx, const std::string& statement) {
+  try {
+    tx.exec(statement);
+  } catch (const pqxx::sql_error& e) {
+    const auto state = sql::sqlstate(e);
+    if (state.starts_with("42") || state.starts_with("3F") || state.starts_with("22"))
+      throw Failure(state == "42501" ? ErrorKind::kNoPermission : ErrorKind::kReplicaTable,
+                    statement + ": " + e.what(),
+                    "the applier's role must own the table, or hold CREATE on its schema; or do "
+                    "it by hand, and start again");
+    throw;
+  }
+}
+
 }  // namespace postrider

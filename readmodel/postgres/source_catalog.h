@@ -55,5 +55,8 @@ class SourceCatalog {
 // kReplicaTable, with the remedy, when the target database lacks a type.
 void require_types(pqxx::transaction_base& target, const SourceTable& table,
                    const replica::Carried& carried);
+// Runs a statement that makes or alters a table of the target. Trouble that passes is thrown as
+// libpqxx does.
+void define(pqxx::transaction_base& target, const std::string& statement);
 
 }  // namespace postrider

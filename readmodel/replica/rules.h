@@ -50,4 +50,13 @@ struct Options {
   CarriedOf carried;            // empty: not known, so everything
 };
 
+// True when the rule takes rows of that table.
+[[nodiscard]] bool takes(const Rule& rule, const std::string& schema, const std::string& table);
+// The first rule that does, whatever its subjects; nullptr for none.
+[[nodiscard]] const Rule* find_rule(const Options& options, const std::string& schema,
+                                    const std::string& table);
+// Nothing where the table is known not to be captured.
+[[nodiscard]] std::optional<Carried> carried_of(const Options& options, const std::string& schema,
+                                                const std::string& table);
+
 }  // namespace postrider::replica

@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "base/postgres/conninfo.h"
-#include "base/table_pattern.h"
 #include "readmodel/postgres/source_catalog.h"
 #include "readmodel/postgres/target_catalog.h"
 #include "readmodel/postgres/translate.h"
@@ -15,15 +14,6 @@ namespace {
 
 using replica::quoted_name;
 using replica::TargetTable;
-
-const replica::Rule* rule_of(const replica::Options& options, const SourceTable& table) {
-  for (const auto& rule : options.rules)
-    if (std::ranges::any_of(rule.tables, [&](const auto& pattern) {
-          return matches_table(pattern, table.schema, table.name);
-        }))
-      return &rule;
-  return nullptr;
-}
 
 bool has_column(const std::optional<TargetTable>& target, const std::string& name) {
   return target &&
@@ -84,11 +74,9 @@ std::vector<Comparison> replica_comparisons(const replica::Options& options,
     pqxx::read_transaction tx(connection);
     std::vector<Comparison> comparisons;
     for (const auto& table : tables) {
-      const auto* rule = rule_of(options, table);
-      if (rule == nullptr) continue;
-      const auto carried = options.carried ? options.carried(table.schema, table.name)
-                                           : std::optional(replica::Carried{});
-      if (!carried) continue;
+      const auto* rule = replica::find_rule(options, table.schema, table.name);
+      const auto carried = replica::carried_of(options, table.schema, table.name);
+      if (rule == nullptr || !carried) continue;
       const auto target = find_target_table(tx, rule->schema, table.name);
       if (!target && !options.carried) continue;
       if (auto comparison = comparison_of(table, target, *rule, *carried))

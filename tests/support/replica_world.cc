@@ -9,6 +9,10 @@ constexpr dev::milliseconds kPatience{90'000};
 
 }  // namespace
 
+ReplicaWorld::ReplicaWorld() {
+  sql("DROP TABLE holder CASCADE; DROP TABLE written CASCADE");
+}
+
 void ReplicaWorld::replicate(const std::string& captures, const std::string& replicas,
                              const std::string& readmodel_keys) {
   captures_ = captures;

@@ -12,6 +12,9 @@ namespace postrider::test {
 
 class ReplicaWorld : public ReadModelWorld {
  protected:
+  // Without the other worlds' tables in the source: "public.*" are the test's.
+  ReplicaWorld();
+
   // The configuration from now on: [[capture]] and [[replica]] tables, and keys of the read model.
   // Migrates the source.
   void replicate(const std::string& captures, const std::string& replicas,
