@@ -11,7 +11,7 @@ using enum Disposition;
 constexpr int kTemporaryFailure = 75;  // EX_TEMPFAIL of sysexits.h
 
 // In the order of ErrorKind.
-constexpr std::array<ErrorKindInfo, 29> kTable = {{
+constexpr std::array<ErrorKindInfo, 30> kTable = {{
     {"postgres_unavailable", kRetry, kTemporaryFailure},
     {"broker_unavailable", kRetry, kTemporaryFailure},
     {"session_fenced", kRetry, kTemporaryFailure},
@@ -39,6 +39,7 @@ constexpr std::array<ErrorKindInfo, 29> kTable = {{
     {"torn_transaction", kHalt, 39},
     {"stream_behind", kHalt, 40},
     {"poison_event", kHalt, 41},
+    {"replica_table", kHalt, 42},
     {"configuration", kHalt, 78},
     {"internal", kHalt, 70},
 }};

@@ -44,6 +44,7 @@ enum class ErrorKind {
   kTornTransaction,  // a source transaction without its last event
   kStreamBehind,     // the stream no longer holds what the read model needs next
   kPoisonEvent,      // a projection refuses an event
+  kReplicaTable,     // a replica's target table is missing, or cannot take the source's rows
   kConfiguration,
   kInternal,  // an assertion of ours
 };

@@ -124,7 +124,7 @@ std::string at(const std::string& path, const toml::node& node) {
 
 bool is_repeated(const std::string& section) {
   return section == "readmodel" || section == "projection" || section == "verify" ||
-         section == "capture";
+         section == "capture" || section == "replica";
 }
 
 struct Repeated {
@@ -315,6 +315,17 @@ void review_secrets(const std::string& path, Config& config) {
                               "PGPASSFILE and nats.password_file");
 }
 
+// Without any [[capture]], nothing is known of what is carried.
+replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures) {
+  if (captures.empty()) return nullptr;
+  return [captures](const std::string& schema,
+                    const std::string& table) -> std::optional<replica::Carried> {
+    const auto* rule = postrider::find_rule(captures, schema, table);
+    if (rule == nullptr) return std::nullopt;
+    return replica::Carried{rule->columns, rule->exclude, rule->mask, rule->where};
+  };
+}
+
 }  // namespace
 
 MigrateOptions Config::migrate_options() const {
@@ -350,6 +361,11 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
   defaults.target_conninfo = config.target_conninfo;
   defaults.nats = config.relay.nats;
   config.readmodels = complete(std::move(repeated.readmodels), defaults);
+  for (auto& readmodel : config.readmodels) {
+    readmodel.replicas.source_conninfo =
+        config.verify_conninfo.value_or(config.relay.source.conninfo);
+    readmodel.replicas.carried = carried_by(config.relay.captures);
+  }
   return config;
 }
 

@@ -22,7 +22,7 @@ struct Config {
   std::string target_owner_conninfo;           // [migrate] target_conninfo
   std::string target_conninfo;                 // [target] conninfo
   std::optional<std::string> verify_conninfo;  // [source] verify_conninfo; nothing: the relay's
-  std::vector<ReadModelConfig> readmodels;     // [[readmodel]], [[projection]] and [[verify]]
+  std::vector<ReadModelConfig> readmodels;     // [[readmodel]] and what belongs to them
   std::optional<std::string> http_listen;      // [http] listen; nothing: off
   std::string log_level = "info";
   bool log_json = false;

@@ -219,6 +219,23 @@ void add_verify(CLI::App& app, CommandLine& line) {
   });
 }
 
+void add_replica(CLI::App& app, CommandLine& line) {
+  auto* replica = app.add_subcommand("replica", "Replica tables of a read model");
+  replica->require_subcommand(1);
+  auto* create = replica->add_subcommand(
+      "create", "Make the target tables that are missing, as the source defines them");
+  add_config_options(*create, line);
+  auto name = std::make_shared<std::string>();
+  auto print = std::make_shared<bool>(false);
+  create->add_option("NAME", *name, "Read model")->required();
+  create->add_flag("--print", *print, "Write the SQL, and make nothing");
+  create->callback([&line, name, print] {
+    line.run = [name, print](const Config& config) {
+      return run_replica_create(config, *name, *print);
+    };
+  });
+}
+
 void add_inspection(CLI::App& app, CommandLine& line) {
   add_command(app, line, "check",
               "Look for everything that would break a promise; exit 1 on a failure")
@@ -276,6 +293,7 @@ int main(int argc, char** argv) {
   add_relay(app, line);
   add_apply(app, line);
   add_backfill(app, line);
+  add_replica(app, line);
   add_verify(app, line);
   add_inspection(app, line);
   add_dev(app, line);

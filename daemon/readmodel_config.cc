@@ -55,6 +55,25 @@ std::vector<Key> projection_keys(ProjectionConfig& config) {
   };
 }
 
+std::vector<Key> replica_keys(ReplicaConfig& config) {
+  using replica::OnNewColumn;
+  replica::Rule& r = config.rule;
+  return {
+      {"replica", "readmodel", [&](V v) { config.readmodel = v.matching("[a-z0-9_]{1,40}"); }},
+      {"replica", "subjects", [&](V v) { r.subjects = v.text(); }},
+      {"replica", "tables", [&](V v) { r.tables = v.list_matching("[^.]+\\..+"); }},
+      {"replica", "schema", [&](V v) { r.schema = v.matching("[^]{1,63}"); }},
+      {"replica", "create", [&](V v) { r.create = v.boolean(); }},
+      {"replica", "on_new_column",
+       [&](V v) {
+         const auto choice = v.one_of({"halt", "add", "ignore"});
+         r.on_new_column = choice == "halt"  ? OnNewColumn::kHalt
+                           : choice == "add" ? OnNewColumn::kAdd
+                                             : OnNewColumn::kIgnore;
+       }},
+  };
+}
+
 std::vector<Key> verify_keys(VerifyConfig& config) {
   Comparison& c = config.comparison;
   return {
@@ -71,13 +90,24 @@ std::vector<Key> verify_keys(VerifyConfig& config) {
   throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);
 }
 
-void check_pattern(const ProjectionConfig& projection, const std::string& source) {
-  const auto& pattern = projection.subjects;
+void check_pattern(const std::string& where, const char* key, const std::string& pattern,
+                   const std::string& source) {
   const bool reaches =
       pattern == ">" || pattern.starts_with(source + ".") || pattern.starts_with("*.");
   if (!is_valid_pattern(pattern) || !reaches)
-    refuse(projection.where, "projection.subjects \"" + pattern + "\" matches no event",
+    refuse(where, std::string(key) + " \"" + pattern + "\" matches no event",
            "a NATS subject pattern that begins with the source's name: \"" + source + ".>\"");
+}
+
+// Definitions are read from the source that [source] leads to.
+void check_source(const ReplicaConfig& replica, const ReadModelConfig& readmodel,
+                  const std::string& source) {
+  const bool asks = replica.rule.create || replica.rule.on_new_column == replica::OnNewColumn::kAdd;
+  if (asks && readmodel.options.source != source)
+    refuse(replica.where,
+           "replica.create and on_new_column = \"add\" look at source \"" +
+               readmodel.options.source + "\", but [source] is \"" + source + "\"",
+           "use a configuration file whose [source] is that one, or make tables by hand");
 }
 
 // A read model with a setup file is replaced schema and all by a rebuild: nobody else may live
@@ -138,6 +168,13 @@ void read_repeated_table(const std::string& path, const std::string& section,
     into.comparisons.push_back(std::move(config));
     return;
   }
+  if (section == "replica") {
+    ReplicaConfig config;
+    config.where = where;
+    read_table(path, section, table, replica_keys(config));
+    into.replicas.push_back(std::move(config));
+    return;
+  }
   ProjectionConfig config;
   config.where = where;
   read_table(path, section, table, projection_keys(config));
@@ -172,8 +209,18 @@ std::vector<ReadModelConfig> complete(ReadModelTables tables, const ReadModelOpt
   for (auto& projection : tables.projections) {
     const auto found = owner(projection.where, "projection.readmodel", projection.readmodel);
     projection.readmodel = found->options.name;
-    check_pattern(projection, found->options.source);
+    check_pattern(projection.where, "projection.subjects", projection.subjects,
+                  found->options.source);
     found->projections.push_back(std::move(projection));
+  }
+  for (auto& replica : tables.replicas) {
+    const auto found = owner(replica.where, "replica.readmodel", replica.readmodel);
+    if (!replica.rule.subjects.empty())
+      check_pattern(replica.where, "replica.subjects", replica.rule.subjects,
+                    found->options.source);
+    check_source(replica, *found, defaults.source);
+    if (replica.rule.schema.empty()) replica.rule.schema = found->options.schema;
+    found->replicas.rules.push_back(std::move(replica.rule));
   }
   for (const auto& readmodel : readmodels) check_setup(readmodel, readmodels);
   for (auto& verify : tables.comparisons) {
@@ -189,9 +236,11 @@ std::vector<ReadModelConfig> complete(ReadModelTables tables, const ReadModelOpt
     found->comparisons.push_back(std::move(comparison));
   }
   for (const auto& readmodel : readmodels)
-    if (readmodel.projections.empty())
-      refuse(readmodel.where, "read model \"" + readmodel.options.name + "\" has no projection",
-             "add a [[projection]] with readmodel = \"" + readmodel.options.name + "\"");
+    if (readmodel.projections.empty() && readmodel.replicas.rules.empty())
+      refuse(readmodel.where,
+             "read model \"" + readmodel.options.name + "\" has no projection and no replica",
+             "add a [[projection]] or a [[replica]] with readmodel = \"" + readmodel.options.name +
+                 "\"");
   return std::move(readmodels);
 }
 

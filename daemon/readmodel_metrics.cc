@@ -70,6 +70,14 @@ std::string readmodel_metrics_text(const std::vector<ReadModelStatus>& statuses,
           &ReadModelStatus::skipped_total);
   counter("postrider_readmodel_parked_total", "Source transactions set aside by on_poison = park",
           &ReadModelStatus::parked_total);
+  counter("postrider_readmodel_replica_rows_total", "Rows of replica tables written or deleted",
+          &ReadModelStatus::replica_rows_total);
+  counter("postrider_readmodel_replica_missing_total",
+          "Updates passed over because the replica has no such row",
+          &ReadModelStatus::replica_missing_total);
+  counter("postrider_readmodel_replica_in_order_total",
+          "Batches of row changes written one by one, as a constraint wanted",
+          &ReadModelStatus::replica_in_order_total);
   counter("postrider_readmodel_sessions_total", "Sessions started",
           &ReadModelStatus::sessions_total);
   add("postrider_readmodel_ordinal", "Ordinal of the newest event applied", MetricType::Gauge,

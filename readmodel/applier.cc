@@ -45,6 +45,12 @@ Applier::Applier(ReadModelOptions options, Projections projections)
   board_.update([&](ReadModelStatus& status) { status.name = options_.name; });
 }
 
+ReadModelStatus Applier::status() const {
+  auto status = board_.read();
+  for (const auto& projection : projections_) projection->add_to(status);
+  return status;
+}
+
 void Applier::request_stop() noexcept {
   stop_ = true;
   wake_.signal();

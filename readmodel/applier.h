@@ -28,7 +28,7 @@ class Applier {
   void request_stop() noexcept;
 
   // From any thread.
-  [[nodiscard]] ReadModelStatus status() const { return board_.read(); }
+  [[nodiscard]] ReadModelStatus status() const;
 
  private:
   // True when the applier is done; false when another session should follow.

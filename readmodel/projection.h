@@ -10,6 +10,8 @@
 
 namespace postrider {
 
+struct ReadModelStatus;
+
 class Projection {
  public:
   virtual ~Projection() = default;
@@ -23,6 +25,8 @@ class Projection {
   // are in commit order, of whole source transactions where they fit into memory; those that do not
   // concern it are passed over. Throws what libpqxx throws: the transaction is rolled back.
   virtual void apply(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events) = 0;
+  // Adds what it has counted, from any thread.
+  virtual void add_to(ReadModelStatus&) const {}
 };
 
 }  // namespace postrider

@@ -38,6 +38,10 @@ struct ReadModelStatus {
   std::uint64_t skipped_total = 0;  // events seen again and passed over
   std::uint64_t parked_total = 0;   // source transactions set aside
   std::uint64_t sessions_total = 0;
+  // Of replica tables; attempts that were rolled back count, too.
+  std::uint64_t replica_rows_total = 0;      // rows written or deleted
+  std::uint64_t replica_missing_total = 0;   // updates passed over: the row is not there
+  std::uint64_t replica_in_order_total = 0;  // batches written row by row
 
   // True when an orchestrator should count on it.
   [[nodiscard]] bool ready() const {

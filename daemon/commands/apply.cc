@@ -14,6 +14,7 @@
 #include "daemon/health.h"
 #include "daemon/readmodel_metrics.h"
 #include "readmodel/applier.h"
+#include "readmodel/postgres/replica_projection.h"
 #include "readmodel/postgres/sql_projection.h"
 
 namespace postrider {
@@ -107,6 +108,9 @@ Projections projections_of(const ReadModelConfig& config) {
   for (const auto& projection : config.projections)
     projections.push_back(
         std::make_shared<SqlProjection>(projection.subjects, projection.function));
+  // Last, all of them in one: rows of one replica may refer to rows of another.
+  if (!config.replicas.rules.empty())
+    projections.push_back(std::make_shared<ReplicaProjection>(config.replicas));
   return projections;
 }
 

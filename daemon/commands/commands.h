@@ -58,6 +58,9 @@ int run_backfill_decision(const Config& config, const BackfillOptions& options,
 
 int run_rebuild(const Config& config, const std::string& readmodel);
 
+// Makes the target tables that the read model's replicas lack, or prints how.
+int run_replica_create(const Config& config, const std::string& readmodel, bool print_only);
+
 struct VerifyOptions {
   std::string readmodel;  // for verify NAME
   int timeout_seconds = 30;

@@ -53,8 +53,9 @@ int run_parked_decision(const Config& config, const std::string& readmodel,
   const auto projections = sql_projections(found);
   int done = 0;
   for (const auto each : ordinal ? std::vector{*ordinal} : parked) {
-    const bool there = decision == "skip" ? skip_parked(found.options, each)
-                                          : retry_parked(found.options, projections, each);
+    const bool there = decision == "skip"
+                           ? skip_parked(found.options, each)
+                           : retry_parked(found.options, projections, found.replicas, each);
     if (!there) continue;
     std::cout << decision << "  read model " << readmodel << ", parked ordinal " << each << '\n';
     ++done;

@@ -5,6 +5,7 @@
 
 #include "daemon/commands/commands.h"
 #include "daemon/commands/stop_signals.h"
+#include "readmodel/postgres/rebuild_schema.h"
 #include "readmodel/rebuild.h"
 
 namespace postrider {
@@ -28,11 +29,20 @@ void print(const std::string& readmodel, const RebuildProgress& progress) {
     std::cout << text << std::endl;
 }
 
-// Without the schema before them: in a rebuild another schema has the functions.
-ReadModelConfig unqualified(ReadModelConfig config) {
+// Without the schema before functions, and with the schema in which a rebuild makes its tables.
+ReadModelConfig for_rebuild(ReadModelConfig config) {
   const std::string prefix = config.options.schema + ".";
   for (auto& projection : config.projections)
     if (projection.function.starts_with(prefix)) projection.function.erase(0, prefix.size());
+  // The rebuild's replicas grow in its own schema; one elsewhere would be written by both.
+  for (auto& rule : config.replicas.rules) {
+    if (rule.schema != config.options.schema)
+      throw Failure(ErrorKind::kConfiguration,
+                    "read model " + config.options.name + " has replicas in schema \"" +
+                        rule.schema + "\", which a rebuild does not replace",
+                    "take replica.schema away, or make it the read model's");
+    rule.schema = rebuild_options(config.options).schema;
+  }
   return config;
 }
 
@@ -41,7 +51,7 @@ ReadModelConfig unqualified(ReadModelConfig config) {
 int run_rebuild(const Config& config, const std::string& readmodel) {
   const auto& found = find_readmodel(config, readmodel);
   StopSignals signals;
-  Rebuild rebuild(with_setup(found), projections_of(unqualified(found)),
+  Rebuild rebuild(with_setup(found), projections_of(for_rebuild(found)),
                   [&](const RebuildProgress& progress) { print(readmodel, progress); });
   signals.watch([&rebuild] { rebuild.request_stop(); });
   const auto outcome = rebuild.run();

@@ -1,10 +1,13 @@
 #include "readmodel/postgres/parked.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
 #include "base/postgres/sql.h"
 #include "readmodel/attempt.h"
 #include "readmodel/postgres/translate.h"
+#include "readmodel/replica/row_json.h"
 #include "readmodel/subject_pattern.h"
 
 namespace postrider {
@@ -54,6 +57,33 @@ bool apply(pqxx::transaction_base& tx, const SqlProjection& projection,
   return true;
 }
 
+// Applied behind changes that came later, a row change would undo them.
+void refuse_row_changes(pqxx::transaction_base& tx, const replica::Options& replicas,
+                        const std::string& readmodel, std::int64_t ordinal) {
+  if (replicas.rules.empty()) return;
+  for (const auto& row : sql::exec(
+           tx,
+           "SELECT e.subject, coalesce(e.type, '') FROM postrider.parked p, "
+           "unnest(p.events) e WHERE p.readmodel = $1 AND p.first_ordinal = $2 AND e.id IS NULL",
+           readmodel, ordinal)) {
+    ReceivedEvent event;
+    event.subject = row[0].as<std::string>();
+    event.type = row[1].as<std::string>();
+    const bool taken = std::ranges::any_of(replicas.rules, [&](const auto& rule) {
+      return rule.subjects.empty() || matches(rule.subjects, event.subject);
+    });
+    if (!taken || !replica::is_row_change(event)) continue;
+    throw Failure(
+        ErrorKind::kConfiguration,
+        "read model " + readmodel + ", parked ordinal " + std::to_string(ordinal) +
+            ": it holds row changes of replica tables, which would now overwrite newer rows",
+        "`postrider apply skip " + readmodel + " --parked " + std::to_string(ordinal) +
+            "`, then bring the tables in line: touch the rows at the source, or backfill; "
+            "`postrider verify " +
+            readmodel + "` names them");
+  }
+}
+
 // Out of table parked, into the audit.
 void remove(pqxx::transaction_base& tx, const std::string& readmodel, std::int64_t ordinal,
             const std::string& action) {
@@ -84,7 +114,7 @@ std::vector<std::uint64_t> parked_ordinals(const ReadModelOptions& options) {
 
 bool retry_parked(const ReadModelOptions& options,
                   std::span<const std::shared_ptr<SqlProjection>> projections,
-                  std::uint64_t first_ordinal) {
+                  const replica::Options& replicas, std::uint64_t first_ordinal) {
   const auto connection = connect(options);
   const auto ordinal = static_cast<std::int64_t>(first_ordinal);
   bool found = false;
@@ -93,6 +123,7 @@ bool retry_parked(const ReadModelOptions& options,
     pqxx::work tx(*connection);
     found = lock(tx, options.name, ordinal);
     if (!found) return;
+    refuse_row_changes(tx, replicas, options.name, ordinal);
     bool applied = false;
     for (const auto& projection : projections) {
       at = projection->name();

@@ -13,6 +13,7 @@
 
 #include "readmodel/options.h"
 #include "readmodel/postgres/sql_projection.h"
+#include "readmodel/replica/rules.h"
 
 namespace postrider {
 
@@ -21,9 +22,11 @@ namespace postrider {
 
 // Applies the transaction now, behind everything that is applied already, and leaves an audit row.
 // False when none is parked there. kPoisonEvent when it is refused again: it stays parked.
+// kConfiguration when it holds row changes that `replicas` take: late, they would overwrite newer
+// rows.
 [[nodiscard]] bool retry_parked(const ReadModelOptions& options,
                                 std::span<const std::shared_ptr<SqlProjection>> projections,
-                                std::uint64_t first_ordinal);
+                                const replica::Options& replicas, std::uint64_t first_ordinal);
 
 // Discards it; an audit row keeps the events. False when none is parked there.
 [[nodiscard]] bool skip_parked(const ReadModelOptions& options, std::uint64_t first_ordinal);

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/table_pattern.h"
+
 namespace postrider {
 
 enum class RowFormat {
@@ -37,10 +39,6 @@ struct CaptureRule {
            a.columns == b.columns && a.exclude == b.exclude && a.mask == b.mask;
   }
 };
-
-// True when `pattern` ("schema.table") matches the table.
-[[nodiscard]] bool matches_table(std::string_view pattern, std::string_view schema,
-                                 std::string_view table);
 
 // The first rule that names the table, or nullptr.
 [[nodiscard]] const CaptureRule* find_rule(const std::vector<CaptureRule>& rules,

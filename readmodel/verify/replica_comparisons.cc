@@ -1,0 +1,89 @@
+#include "readmodel/verify/replica_comparisons.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/postgres/conninfo.h"
+#include "readmodel/postgres/source_catalog.h"
+#include "readmodel/postgres/target_catalog.h"
+#include "readmodel/postgres/translate.h"
+#include "readmodel/replica/statements.h"
+
+namespace postrider {
+namespace {
+
+using replica::quoted_name;
+using replica::TargetTable;
+
+bool has_column(const std::optional<TargetTable>& target, const std::string& name) {
+  return target &&
+         std::ranges::find(target->columns, name, &replica::Column::name) != target->columns.end();
+}
+
+void append(std::string& list, const std::string& item) {
+  list += (list.empty() ? "" : ", ") + item;
+}
+
+// Nothing when the table has no column to compare.
+std::optional<Comparison> comparison_of(const SourceTable& source,
+                                        const std::optional<TargetTable>& target,
+                                        const replica::Rule& rule,
+                                        const replica::Carried& carried) {
+  Comparison comparison;
+  comparison.name = source.schema + "." + source.name;
+  std::vector<std::string> columns;
+  std::string there;
+  std::string here;
+  for (const auto& column : source.columns) {
+    const bool is_there = has_column(target, column.name);
+    const bool left_out = rule.on_new_column == replica::OnNewColumn::kIgnore && !is_there;
+    if (column.generated || !carried.carries(column.name) || left_out) continue;
+    const auto name = quoted_name(column.name);
+    columns.push_back(column.name);
+    append(there, carried.masks(column.name)
+                      ? "CASE WHEN " + name + " IS NOT NULL THEN '***' END AS " + name
+                      : name);
+    // A column without an event so far: every row has NULL there.
+    append(here, is_there ? name : "NULL AS " + name);
+  }
+  if (columns.empty()) return std::nullopt;
+  comparison.source_query = "SELECT " + there + " FROM " + quoted_name(source.schema) + "." +
+                            quoted_name(source.name) +
+                            (carried.where.empty() ? "" : " WHERE (" + carried.where + ")");
+  comparison.target_query =
+      "SELECT " + here +
+      (target ? " FROM " + replica::full_name(*target) : std::string(" WHERE false"));
+  if (target)
+    for (const std::size_t i : target->key_columns())
+      comparison.key.push_back(target->columns[i].name);
+  const bool has_key =
+      !comparison.key.empty() && std::ranges::all_of(comparison.key, [&](const auto& name) {
+        return std::ranges::find(columns, name) != columns.end();
+      });
+  if (!has_key) comparison.key = columns;  // rows are bags
+  return comparison;
+}
+
+}  // namespace
+
+std::vector<Comparison> replica_comparisons(const replica::Options& options,
+                                            const std::string& target_conninfo) {
+  const auto tables = SourceCatalog(options.source_conninfo).all();
+  return translated([&] {
+    pqxx::connection connection(with_defaults(target_conninfo, liveness_defaults()));
+    pqxx::read_transaction tx(connection);
+    std::vector<Comparison> comparisons;
+    for (const auto& table : tables) {
+      const auto* rule = replica::find_rule(options, table.schema, table.name);
+      const auto carried = replica::carried_of(options, table.schema, table.name);
+      if (rule == nullptr || !carried) continue;
+      const auto target = find_target_table(tx, rule->schema, table.name);
+      if (!target && !options.carried) continue;
+      if (auto comparison = comparison_of(table, target, *rule, *carried))
+        comparisons.push_back(std::move(*comparison));
+    }
+    return comparisons;
+  });
+}
+
+}  // namespace postrider

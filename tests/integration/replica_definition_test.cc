@@ -1,0 +1,168 @@
+// Replica tables whose definitions differ from the source's: by intent, since a while, or for ever.
+#include <fstream>
+#include <string>
+
+#include "tests/support/replica_world.h"
+
+namespace postrider::test {
+namespace {
+
+constexpr int kHalted = 42;
+
+class ReplicaDefinition : public ReplicaWorld {
+ protected:
+  void capture(const std::string& tables, const std::string& replica_keys = {}) {
+    replicate("[[capture]]\ntables = [" + tables + "]\n", "[[replica]]\n" + replica_keys + "\n");
+  }
+  void expect_halt(const std::string& words) {
+    EXPECT_EQ(carry(), kHalted) << applied_log();
+    EXPECT_NE(applied_log().find(words), std::string::npos) << words << " in " << applied_log();
+  }
+};
+
+TEST_F(ReplicaDefinition, ANewColumnHaltsUntilTheTargetHasIt) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  applier_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  capture("\"public.*\"");
+  app_sql("INSERT INTO t VALUES (1)");
+  app_sql("ALTER TABLE t ADD COLUMN \"new one\" int DEFAULT 7; INSERT INTO t VALUES (2, 8)");
+  expect_halt("ALTER TABLE \"public\".\"t\" ADD COLUMN \"new one\"");
+  applier_sql("ALTER TABLE t ADD COLUMN \"new one\" int DEFAULT 7");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  expect_same("t");
+}
+
+TEST_F(ReplicaDefinition, ANewColumnIsAddedWithWhatOlderRowsHold) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, gone int NOT NULL DEFAULT 1)");
+  capture("\"public.*\"", "create = true\non_new_column = \"add\"");
+  app_sql("INSERT INTO t VALUES (1)");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  app_sql(
+      "ALTER TABLE t ADD COLUMN a text[] DEFAULT ARRAY['x,\"y']; ALTER TABLE t ADD COLUMN b "
+      "numeric(8,2); INSERT INTO t VALUES (2, 1, NULL, 1.5)");
+  app_sql(
+      "ALTER TABLE t ADD COLUMN c timestamptz DEFAULT '2026-01-01'; INSERT INTO t (id) VALUES (3)");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("t");
+  EXPECT_EQ(target_sql("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = "
+                       "'t'::regclass AND attname = 'b'"),
+            "numeric(8,2)");
+  // A default that differs by row was written without events: nobody can know it here.
+  app_sql(
+      "ALTER TABLE t ADD COLUMN d double precision DEFAULT random(); INSERT INTO t (id) VALUES "
+      "(4)");
+  expect_halt("older rows");
+  applier_sql("ALTER TABLE t ADD COLUMN d double precision");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(verify(), 1) << "and verify sees it: " << output();
+  app_sql("UPDATE t SET d = 1");
+  app_sql("ALTER TABLE t DROP COLUMN gone");
+  app_sql("INSERT INTO t (id) VALUES (5)");
+  expect_halt("DROP NOT NULL");
+  applier_sql("ALTER TABLE t ALTER gone DROP NOT NULL");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(verify(), 0) << output();
+  // Renamed before anybody asked for its type.
+  app_sql("ALTER TABLE t ADD COLUMN e int; INSERT INTO t (id, e) VALUES (6, 1)");
+  app_sql("ALTER TABLE t RENAME COLUMN e TO f");
+  expect_halt("it was renamed or dropped since");
+}
+
+TEST_F(ReplicaDefinition, ColumnsThatAreIgnoredStayOut) {
+  app_sql(
+      "CREATE TABLE t (id int PRIMARY KEY, a int, secret text, whole int GENERATED ALWAYS AS (a * "
+      "2) STORED)");
+  applier_sql(
+      "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int, own int DEFAULT 5, "
+      "whole int GENERATED ALWAYS AS (a * 3) STORED)");
+  capture("\"public.*\"", "on_new_column = \"ignore\"");
+  const auto rows_here = "SELECT string_agg(t::text, ' ' ORDER BY id) FROM t";
+  app_sql("INSERT INTO t VALUES (1, 1, 's'), (2, 2, 's'); UPDATE t SET a = 3 WHERE id = 2");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(target_sql(rows_here), "(1,1,5,3) (2,3,5,9)");
+  applier_sql("UPDATE t SET own = 6");
+  app_sql(
+      "UPDATE t SET a = 4 WHERE id = 1; BEGIN; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES "
+      "(2, 9); COMMIT");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(target_sql(rows_here), "(1,4,6,12) (2,9,5,27)")
+      << "a row made anew begins with the target's default";
+  EXPECT_EQ(verify(), 0) << output();
+}
+
+TEST_F(ReplicaDefinition, WhatCannotBeWrittenHaltsAndSaysWhy) {
+  sql("CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL); CREATE SCHEMA two; CREATE TABLE two.t "
+      "(id int PRIMARY KEY); ALTER TABLE t OWNER TO app");
+  capture("\"*.t\"");
+  app_sql("INSERT INTO t VALUES (1, 1)");
+  expect_halt("postrider replica create");
+  applier_sql("CREATE VIEW t AS SELECT 1 AS id");
+  expect_halt("is a view");
+  applier_sql("DROP VIEW t; CREATE TABLE t (id int, v int)");
+  app_sql("UPDATE t SET v = 2");
+  expect_halt("ADD PRIMARY KEY");
+  applier_sql("ALTER TABLE t ADD PRIMARY KEY (id) DEFERRABLE");
+  expect_halt("NOT DEFERRABLE");
+  applier_sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (v)");
+  app_sql("DELETE FROM t");
+  expect_halt("primary key that the source's has");
+  applier_sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (id)");
+  sql("INSERT INTO two.t VALUES (1)");
+  expect_halt("would both go into");
+  capture("\"*.t\"", "tables = [\"public.*\"]");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  app_sql("SELECT outbox.emit('cdc.public.t', '{\"op\":\"insert\"}', type => 'insert')");
+  ASSERT_EQ(carry(), 0) << "an event is no row change: " << applied_log();
+  expect_same("t");
+}
+
+TEST_F(ReplicaDefinition, ARowInDebeziumsEnvelopeHalts) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  replicate("[[capture]]\ntables = [\"public.t\"]\nformat = \"debezium\"\n", "[[replica]]\n");
+  app_sql("INSERT INTO t VALUES (1)");
+  expect_halt("capture.format");
+}
+
+TEST_F(ReplicaDefinition, CapturedColumnsMasksAndFiltersAreKnownToCreateAndVerify) {
+  app_sql(
+      "CREATE TABLE person (id int PRIMARY KEY, email varchar(3), card int, region text); ALTER "
+      "TABLE person REPLICA IDENTITY FULL; CREATE TABLE empty (id int PRIMARY KEY)");
+  replicate(
+      "[[capture]]\ntables = [\"public.*\"]\nexclude = [\"card\"]\nmask = [\"email\"]\nwhere = "
+      "\"id < 9\"\n",
+      "[[replica]]\ncreate = true\n");
+  app_sql(
+      "INSERT INTO person VALUES (1, 'a@b', 7, 'eu'), (2, NULL, 8, 'eu'), (3, 'c@d', 9, 'us'), "
+      "(10, 'x', 1, 'eu')");
+  app_sql("UPDATE person SET id = 4 WHERE id = 10; UPDATE person SET id = 11 WHERE id = 1");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(target_sql("SELECT string_agg(p::text, ' ' ORDER BY id) FROM person p"),
+            "(2,,eu) (3,***,us) (4,***,eu)");
+  EXPECT_EQ(verify(), 0) << output();
+  EXPECT_NE(output().find("public.empty"), std::string::npos) << "without target: " << output();
+  applier_sql("DELETE FROM person WHERE id = 3");
+  EXPECT_EQ(verify(), 1) << output();
+}
+
+TEST_F(ReplicaDefinition, IsBuiltAnewBesideTheLiveOne) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, v text)");
+  std::ofstream(folder_ / "setup.sql") << "CREATE TABLE t (id int PRIMARY KEY, v text);";
+  const auto* captures = "[[capture]]\ntables = [\"public.t\"]\n";
+  const auto* keys = "schema = \"copy\"\nsetup = \"setup.sql\"";
+  replicate(captures, "[[replica]]\n", keys);
+  app_sql(
+      "INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 500) i; DELETE FROM t WHERE id > "
+      "400");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  applier_sql("UPDATE copy.t SET v = 'wrong'");
+  const auto rebuild = [&] {
+    return postrider({"apply", "rebuild", "copy", "--config", replica_config("rebuild")});
+  };
+  EXPECT_EQ(rebuild(), 0) << output();
+  EXPECT_EQ(target_sql(rows("copy.t")), sql(rows("t")));
+  replicate(captures, "[[replica]]\nschema = \"public\"\n", keys);
+  EXPECT_EQ(rebuild(), 78) << output();
+}
+
+}  // namespace
+}  // namespace postrider::test
