@@ -281,7 +281,7 @@ TEST_F(VerifyReadModel, ThatIsPausedIsEndedByTheServer) {
   const auto applier = start_applier();
   Bank bank(conninfo("app"), 2);
   ASSERT_TRUE(wait_for_applied(50));
-  const auto paused = start_verify({"--timeout", "1"}, "verify.after_place=stop");
+  const auto paused = start_verify({"--timeout", "4"}, "verify.after_place=stop");
   ASSERT_TRUE(dev::wait_until([&] { return paused->stopped(); }, kPatience)) << paused->log();
   const auto before = applied_ordinal();
   EXPECT_TRUE(wait_for_applied(before + 100)) << applier->log();
