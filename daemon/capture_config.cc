@@ -1,5 +1,8 @@
 #include "daemon/capture_config.h"
 
+#include <algorithm>
+#include <map>
+
 #include "base/error.h"
 #include "daemon/config_table.h"
 #include "relay/route/subject.h"
@@ -37,6 +40,40 @@ std::string filled(const std::string& where, const std::string& subject) {
   return text;
 }
 
+// `refuse` throws.
+template <class Refuse>
+void require_consistent_columns(const CaptureRule& rule, Refuse refuse) {
+  const auto holds = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+  };
+  const auto require_carried = [&](const char* key, const std::string& name) {
+    if (holds(rule.exclude, name))
+      refuse(std::string("column ") + name + " is in capture." + key + " and in capture.exclude",
+             "keep one of them: what is excluded is not carried in any form");
+    if (!rule.columns.empty() && !holds(rule.columns, name))
+      refuse(
+          std::string("column ") + name + " is in capture." + key + " and not in capture.columns",
+          "add it to capture.columns, which names all that are carried");
+  };
+  for (const auto& name : rule.mask) require_carried("mask", name);
+  for (const auto& name : rule.hash) {
+    require_carried("hash", name);
+    if (holds(rule.mask, name))
+      refuse("column " + name + " is in capture.hash and in capture.mask", "keep one of them");
+  }
+  if (!rule.hash_salt.empty() && rule.hash.empty())
+    refuse("capture.hash_salt is set and capture.hash is not", "hash = [\"email\"]");
+  std::map<std::string, std::string> taken;
+  for (const auto& name : rule.columns)
+    if (!rule.rename.contains(name)) taken[name] = name;
+  for (const auto& [from, to] : rule.rename) {
+    require_carried("rename", from);
+    if (const auto [other, fresh] = taken.emplace(to, from); !fresh)
+      refuse("capture.rename: columns " + other->second + " and " + from + " would both be " + to,
+             "give each a name of its own");
+  }
+}
+
 }  // namespace
 
 CaptureRule read_capture(const std::string& path, const toml::table& table) {
@@ -56,6 +93,9 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
                  {"capture", "columns", [&](V v) { rule.columns = v.list_matching(kColumn); }},
                  {"capture", "exclude", [&](V v) { rule.exclude = v.list_matching(kColumn); }},
                  {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
+                 {"capture", "hash", [&](V v) { rule.hash = v.list_matching(kColumn); }},
+                 {"capture", "hash_salt", [&](V v) { rule.hash_salt = v.text(); }},
+                 {"capture", "rename", [&](V v) { rule.rename = v.texts_by_name(); }},
                  {"capture", "where", [&](V v) { rule.where = v.text(); }},
                  {"capture", "backfill", [&](V v) { rule.backfill = v.boolean(); }},
              });
@@ -66,6 +106,7 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
     refuse("capture.tables is not set", "tables = [\"public.orders\", \"sales.*\"]");
   if (!rule.columns.empty() && !rule.exclude.empty())
     refuse("capture.columns and capture.exclude exclude each other", "keep one of them");
+  require_consistent_columns(rule, refuse);
   if (!is_valid_event_subject(filled(where, rule.subject)))
     refuse("capture.subject \"" + rule.subject + "\" is not a subject that NATS can carry",
            "tokens of [A-Za-z0-9_%=+:@/~-] and placeholders, parted by single dots");

@@ -303,16 +303,19 @@ void review_transport(Config& config) {
 }
 
 // Of what the file itself says: beaten values count, too.
-void review_secrets(const std::string& path, Config& config) {
+void review_secrets(const std::string& path, const std::vector<CaptureRule>& captures,
+                    Config& config) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0 || (status.st_mode & (S_IRGRP | S_IROTH)) == 0) return;
   bool secret = url_has_password(config.relay.nats.url);
   for (const auto* conninfo : {&config.relay.source.conninfo, &config.owner_conninfo,
                                &config.target_conninfo, &config.target_owner_conninfo})
     secret = secret || has_password(*conninfo);
+  for (const auto& rule : captures) secret = secret || !rule.hash_salt.empty();
   if (secret)
-    config.warnings.push_back(path + " holds a password and others may read it: chmod 600, or a " +
-                              "PGPASSFILE and nats.password_file");
+    config.warnings.push_back(
+        path + " holds a password, or a salt, and others may read it: chmod 600, or a " +
+        "PGPASSFILE and nats.password_file");
 }
 
 // Without any [[capture]], nothing is known of what is carried.
@@ -346,7 +349,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
       throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
                     "check the path given with --config, and its rights");
     read_file(path, keys, seen, repeated);
-    review_secrets(path, config);
+    review_secrets(path, repeated.captures, config);
   }
   refuse_unknown_variables(keys);
   read_environment(keys, seen);

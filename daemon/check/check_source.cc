@@ -134,8 +134,8 @@ class SourceChecks {
     pqxx::nontransaction tx(source_.connection());
     std::size_t good = 0;
     std::set<const CaptureRule*> matched;
-    for (const auto& table :
-         find_capturable_tables(tx, options_.captures, options_.source.publication)) {
+    const auto tables = find_capturable_tables(tx, options_.captures, options_.source.publication);
+    for (const auto& table : tables) {
       matched.insert(table.rule);
       // A table that a pattern came to match must not keep the relay from starting.
       const auto level = table.named || table.published ? CheckLevel::kFail : CheckLevel::kWarn;
@@ -153,6 +153,10 @@ class SourceChecks {
       if (!matched.contains(&rule))
         add(CheckLevel::kWarn, "[[capture]] of " + tables_of(rule), "matches no table",
             "correct capture.tables; a table belongs to the first [[capture]] that matches it");
+      for (const auto& column : unknown_columns(rule, tables))
+        add(CheckLevel::kWarn, "[[capture]] of " + tables_of(rule),
+            "names column " + column + ", which none of its tables has",
+            "correct the name: `postrider migrate up` refuses it");
       if (rule.subject.find("{key}") != std::string::npos ||
           rule.subject.find("{column:") != std::string::npos)
         add(CheckLevel::kWarn, "capture.subject", rule.subject,

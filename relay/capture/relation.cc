@@ -13,7 +13,7 @@ CapturedRelation::CapturedRelation(const wire::Relation& relation)
   for (auto& column : relation_.columns) column.name = names_->emplace_back(column.name);
 }
 
-const CapturedTable* CapturedRelation::in(const Epoch& epoch) {
+CapturedTable* CapturedRelation::in(const Epoch& epoch) {
   if (epoch_ != epoch.number) {
     epoch_ = epoch.number;
     table_.reset();

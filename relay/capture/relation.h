@@ -20,7 +20,7 @@ class CapturedRelation {
 
   [[nodiscard]] const wire::Relation& described() const { return relation_; }
   // How the epoch captures it; nullptr: it does not. Valid until the next call.
-  [[nodiscard]] const CapturedTable* in(const Epoch& epoch);
+  [[nodiscard]] CapturedTable* in(const Epoch& epoch);
 
  private:
   std::unique_ptr<std::vector<std::string>> names_;  // of the columns; the heap does not move

@@ -45,6 +45,9 @@ Json write_rule(const CaptureRule& rule) {
   if (!rule.columns.empty()) json["columns"] = rule.columns;
   if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
   if (!rule.mask.empty()) json["mask"] = rule.mask;
+  if (!rule.hash.empty()) json["hash"] = rule.hash;
+  if (!rule.hash_salt.empty()) json["hash_salt"] = rule.hash_salt;
+  if (!rule.rename.empty()) json["rename"] = rule.rename;
   return json;
 }
 
@@ -60,6 +63,9 @@ std::optional<CaptureRule> read_rule(const Json& json) {
   rule.columns = list("columns");
   rule.exclude = list("exclude");
   rule.mask = list("mask");
+  rule.hash = list("hash");
+  rule.hash_salt = json.value("hash_salt", "");
+  rule.rename = json.value("rename", std::map<std::string, std::string>());
   return rule;
 }
 

@@ -166,7 +166,7 @@ Result<Step> Assembler::feed(const BackfillChange& change) {
 }
 
 // `table` is nullptr for one that the epoch does not capture.
-Result<Step> Assembler::on_captured(const CapturedTable* table, RowChange change) {
+Result<Step> Assembler::on_captured(CapturedTable* table, RowChange change) {
   const Epoch& epoch = *transaction_->epoch;
   if (table == nullptr) {
     ++ignored_changes_;

@@ -34,6 +34,7 @@ TEST(CaptureConfig, ReadsEveryKey) {
   const auto rule = read(
       "tables = [\"public.orders\", \"sales.*\"]\nsubject = \"a.{column:b c}.{key}\"\n"
       "format = \"debezium\"\nexclude = [\"secret\"]\nmask = [\"email\", \"e\\\"\"]\n"
+      "hash = [\"ssn\"]\nhash_salt = \"pepper\"\nrename = { e = \"email\", \"a b\" = \"e\" }\n"
       "where = \"id > 1\"\n");
   EXPECT_THAT(rule.tables, ElementsAre("public.orders", "sales.*"));
   EXPECT_EQ(rule.subject, "a.{column:b c}.{key}");
@@ -41,6 +42,9 @@ TEST(CaptureConfig, ReadsEveryKey) {
   EXPECT_THAT(rule.exclude, ElementsAre("secret"));
   EXPECT_THAT(rule.mask, ElementsAre("email", "e\""));
   EXPECT_EQ(rule.where, "id > 1");
+  EXPECT_THAT(rule.hash, ElementsAre("ssn"));
+  EXPECT_EQ(rule.hash_salt, "pepper");
+  EXPECT_THAT(rule.rename, ElementsAre(testing::Pair("a b", "e"), testing::Pair("e", "email")));
   EXPECT_THAT(read(kTables + "columns = [\"id\"]\n").columns, ElementsAre("id"));
 }
 
@@ -65,11 +69,33 @@ TEST(CaptureConfig, RefusesUnknownKeysAndValuesWithTheNearest) {
   EXPECT_THAT(refusal(kTables + "columns = []\n"), HasSubstr("capture.columns"));
   EXPECT_THAT(refusal(kTables + "mask = [\"\"]\n"), HasSubstr("capture.mask"));
   EXPECT_THAT(refusal(kTables + "where = 1\n"), HasSubstr("capture.where"));
+  for (const char* rename : {"{}", "{ a = \"\" }", "{ a = 1 }", "[\"a\"]", "\"a\""})
+    EXPECT_THAT(refusal(kTables + "rename = " + rename + "\n"), HasSubstr("table of strings"))
+        << rename;
 }
 
 TEST(CaptureConfig, RefusesColumnsBesideExclude) {
   EXPECT_THAT(refusal(kTables + "columns = [\"a\"]\nexclude = [\"b\"]\n"),
               HasSubstr("exclude each other"));
+}
+
+TEST(CaptureConfig, RefusesColumnsThatContradictEachOther) {
+  EXPECT_THAT(refusal(kTables + "hash = [\"a\"]\nexclude = [\"a\"]\n"),
+              HasSubstr("column a is in capture.hash and in capture.exclude"));
+  EXPECT_THAT(refusal(kTables + "mask = [\"a\"]\nexclude = [\"a\"]\n"), HasSubstr("capture.mask"));
+  EXPECT_THAT(refusal(kTables + "mask = [\"a\"]\nhash = [\"a\"]\n"),
+              HasSubstr("in capture.hash and in capture.mask"));
+  EXPECT_THAT(refusal(kTables + "hash = [\"a\"]\ncolumns = [\"b\"]\n"),
+              HasSubstr("not in capture.columns"));
+  EXPECT_THAT(refusal(kTables + "rename = { a = \"b\" }\nexclude = [\"a\"]\n"),
+              HasSubstr("capture.rename"));
+  EXPECT_THAT(refusal(kTables + "rename = { a = \"c\", b = \"c\" }\n"),
+              HasSubstr("columns a and b would both be c"));
+  EXPECT_THAT(refusal(kTables + "rename = { a = \"b\" }\ncolumns = [\"a\", \"b\"]\n"),
+              HasSubstr("would both be b"));
+  EXPECT_THAT(refusal(kTables + "hash_salt = \"x\"\n"), HasSubstr("capture.hash is not"));
+  EXPECT_EQ(refusal(kTables + "rename = { a = \"b\", b = \"a\" }\n"), "") << "they change names";
+  EXPECT_EQ(refusal(kTables + "rename = { a = \"b\" }\nhash = [\"a\"]\nexclude = [\"b\"]\n"), "");
 }
 
 TEST(CaptureConfig, RefusesSubjectsThatNatsCannotCarry) {

@@ -53,10 +53,22 @@ TEST(Epochs, KeepFormatAndCaptures) {
                     .columns = {"a"},
                     .exclude = {"b"},
                     .mask = {"c"},
+                    .hash = {"d"},
+                    .hash_salt = "salt",
+                    .rename = {{"d", "e"}},
                     .where = ""}};
   Epochs epochs;
   epochs.open(1, Lsn{}, settings(true));
   EXPECT_EQ(epochs.to_json().find("captures"), std::string::npos) << "as older binaries wrote it";
+  auto other = anew;
+  other.captures[0].hash = {"d", "f"};
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].hash_salt = "a";
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].rename = {{"a", "b"}};
+  EXPECT_NE(other, anew);
   EXPECT_FALSE(epochs.any_captures());
   EXPECT_TRUE(epochs.needs_new(anew, 1));
   epochs.open(1, Lsn{0x200}, anew);
