@@ -5,40 +5,13 @@
 
 #include "base/error.h"
 #include "daemon/config_table.h"
-#include "relay/route/subject.h"
+#include "daemon/subject_config.h"
 
 namespace postrider {
 namespace {
 
 constexpr const char* kName = "[^.]+\\..+";
 constexpr const char* kColumn = "[^]+";
-
-// Each placeholder becomes a letter; nothing where one is unknown.
-std::string filled(const std::string& where, const std::string& subject) {
-  std::string text;
-  for (std::size_t i = 0; i < subject.size(); ++i) {
-    if (subject[i] != '{') {
-      text += subject[i];
-      continue;
-    }
-    const auto close = subject.find('}', i);
-    const std::string name = close == std::string::npos ? "" : subject.substr(i + 1, close - i - 1);
-    const bool known = name == "schema" || name == "table" || name == "op" || name == "key" ||
-                       (name.starts_with("column:") && name.size() > 7);
-    if (close == std::string::npos)
-      throw Failure(ErrorKind::kConfiguration,
-                    where + ": capture.subject has a brace that is not closed", "{table}");
-    if (!known)
-      throw Failure(ErrorKind::kConfiguration,
-                    where + ": capture.subject has an unknown placeholder {" + name + "}",
-                    "did you mean {" +
-                        nearest_name(name, {"schema", "table", "op", "key", "column:NAME"}) +
-                        "}? {schema}, {table}, {op}, {key} and {column:NAME} are known");
-    text += 'x';
-    i = close;
-  }
-  return text;
-}
 
 // `refuse` throws.
 template <class Refuse>
@@ -95,7 +68,7 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
                  {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
                  {"capture", "hash", [&](V v) { rule.hash = v.list_matching(kColumn); }},
                  {"capture", "hash_salt", [&](V v) { rule.hash_salt = v.text(); }},
-                 {"capture", "rename", [&](V v) { rule.rename = v.texts_by_name(); }},
+                 {"capture", "rename", [&](V v) { rule.rename = v.texts_by_name(kColumn); }},
                  {"capture", "where", [&](V v) { rule.where = v.text(); }},
                  {"capture", "backfill", [&](V v) { rule.backfill = v.boolean(); }},
              });
@@ -107,9 +80,8 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
   if (!rule.columns.empty() && !rule.exclude.empty())
     refuse("capture.columns and capture.exclude exclude each other", "keep one of them");
   require_consistent_columns(rule, refuse);
-  if (!is_valid_event_subject(filled(where, rule.subject)))
-    refuse("capture.subject \"" + rule.subject + "\" is not a subject that NATS can carry",
-           "tokens of [A-Za-z0-9_%=+:@/~-] and placeholders, parted by single dots");
+  require_subject(where + ": capture.subject", rule.subject,
+                  {"schema", "table", "op", "key", "column:NAME"});
   return rule;
 }
 

@@ -70,11 +70,14 @@ std::vector<std::string> ConfigValue::list_matching(const char* pattern) const {
   return list_;
 }
 
-std::map<std::string, std::string> ConfigValue::texts_by_name() const {
-  const bool whole = std::ranges::none_of(
-      table_, [](const auto& item) { return item.first.empty() || item.second.empty(); });
+std::map<std::string, std::string> ConfigValue::texts_by_name(const char* pattern) const {
+  const bool whole =
+      std::ranges::none_of(table_, [](const auto& item) { return item.second.empty(); });
   if (kind_ != Kind::kTable || table_.empty() || !whole)
     refuse("is not a table of strings", "write it as { a = \"b\", \"c d\" = \"e\" }");
+  for (const auto& [name, text] : table_)
+    if (!std::regex_match(name, std::regex(pattern)))
+      refuse("\"" + name + "\" is not of the form " + pattern, "change it to that form");
   return table_;
 }
 

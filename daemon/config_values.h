@@ -22,8 +22,8 @@ class ConfigValue {
   [[nodiscard]] std::string text() const;
   // An array of strings that each match the regular expression; at least one.
   [[nodiscard]] std::vector<std::string> list_matching(const char* pattern) const;
-  // An inline table of names to texts, not empty; neither is empty.
-  [[nodiscard]] std::map<std::string, std::string> texts_by_name() const;
+  // An inline table of names to texts, not empty; no text is, and each name matches.
+  [[nodiscard]] std::map<std::string, std::string> texts_by_name(const char* pattern) const;
   // The whole text must match the regular expression (ECMAScript).
   [[nodiscard]] std::string matching(const char* pattern) const;
   [[nodiscard]] std::string one_of(std::initializer_list<const char*> choices) const;

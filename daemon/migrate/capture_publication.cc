@@ -96,7 +96,7 @@ void require_columns(const std::vector<CaptureRule>& rules,
   for (const auto& rule : rules)
     if (const auto unknown = unknown_columns(rule, tables); !unknown.empty())
       throw Failure(ErrorKind::kConfiguration,
-                    "[[capture]] of " + rule.tables.front() + " names column " + unknown.front() +
+                    "the rule for " + rule.tables.front() + " names column " + unknown.front() +
                         ", which none of its tables has",
                     "correct the name: a column that is to be hashed, masked or excluded would be "
                     "carried as it is");
@@ -168,8 +168,9 @@ void publish_captured_tables(pqxx::connection& owner, const MigrateOptions& opti
     lines.push_back("note      the capture publication " + before[0].as<std::string>() +
                     ": changes made meanwhile are not in the stream");
   require_shape(tx, name, lines);
-  const auto tables = find_capturable_tables(tx, options.captures, options.publication);
-  require_columns(options.captures, tables);
+  const auto rules = published_rules(options.outboxes, options.captures);
+  const auto tables = find_capturable_tables(tx, rules, options.publication);
+  require_columns(rules, tables);
   set_tables(tx, name, tables, lines);
   if (!sql::exec(tx, kDiffers, options.source)[0][0].as<bool>()) return;  // rolled back
   sql::exec(tx, "SELECT outbox.accept_capture($1)", options.source);

@@ -120,6 +120,7 @@ Result<void> CapturedTable::write(RowChange change, OutboxEvent& event) {
   if (has_replaced_ && change.old != nullptr)
     change.old = &old_.of(*change.old, columns_, hash_salt_);
   event.id.clear();
+  event.from_template = true;
   event.headers.reset();
   event.type = to_string(change.op);
   event.content_type = "application/json";

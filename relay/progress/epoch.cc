@@ -69,6 +69,30 @@ std::optional<CaptureRule> read_rule(const Json& json) {
   return rule;
 }
 
+Json write_outbox(const OutboxRule& rule) {
+  Json json = {{"table", rule.table}, {"subject", rule.subject}, {"id", rule.id},
+               {"key", rule.key},     {"type", rule.type},       {"payload", rule.payload}};
+  if (!rule.headers.empty()) json["headers"] = rule.headers;
+  if (!rule.header_columns.empty()) json["header_columns"] = rule.header_columns;
+  if (!rule.content_type.empty()) json["content_type"] = rule.content_type;
+  return json;
+}
+
+// Throws Json::exception.
+OutboxRule read_outbox(const Json& json) {
+  OutboxRule rule;
+  json.at("table").get_to(rule.table);
+  json.at("subject").get_to(rule.subject);
+  json.at("id").get_to(rule.id);
+  json.at("key").get_to(rule.key);
+  json.at("type").get_to(rule.type);
+  json.at("payload").get_to(rule.payload);
+  rule.headers = json.value("headers", "");
+  rule.header_columns = json.value("header_columns", std::map<std::string, std::string>());
+  rule.content_type = json.value("content_type", "");
+  return rule;
+}
+
 Json write_settings(const EpochSettings& settings) {
   Json json = {{"encoder", settings.encoder_version},
                {"source", settings.source},
@@ -78,6 +102,7 @@ Json write_settings(const EpochSettings& settings) {
     json["format"] = name_of(kEventFormats, settings.format);
   for (const auto& rule : settings.captures) json["captures"].push_back(write_rule(rule));
   if (settings.backfill) json["backfill"] = true;
+  for (const auto& rule : settings.outboxes) json["outboxes"].push_back(write_outbox(rule));
   return json;
 }
 
@@ -103,6 +128,8 @@ Result<Epoch> read_epoch(const Json& json) {
       epoch.settings.captures.push_back(std::move(*rule));
     }
     epoch.settings.backfill = settings.value("backfill", false);
+    for (const auto& element : settings.value("outboxes", Json::array()))
+      epoch.settings.outboxes.push_back(read_outbox(element));
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());
@@ -154,7 +181,7 @@ bool Epochs::any_messages() const {
 }
 
 bool Epochs::any_captures() const {
-  return std::ranges::any_of(epochs_, [](const Epoch& e) { return !e.settings.captures.empty(); });
+  return std::ranges::any_of(epochs_, [](const Epoch& e) { return e.settings.carries_rows(); });
 }
 
 bool Epochs::needs_new(const EpochSettings& settings, std::uint32_t timeline) const {

@@ -69,6 +69,17 @@ TEST(Epochs, KeepFormatAndCaptures) {
   other = anew;
   other.captures[0].rename = {{"a", "b"}};
   EXPECT_NE(other, anew);
+  other = anew;
+  other.captures = {};
+  other.outboxes = {{.table = "a.b", .key = "", .headers = "h", .content_type = "c/d"},
+                    {.table = "a.c", .header_columns = {{"X", "x"}}}};
+  EXPECT_TRUE(other.carries_rows());
+  Epochs with_outboxes;
+  with_outboxes.open(1, Lsn{}, other);
+  const auto read_outboxes = Epochs::from_json(with_outboxes.to_json());
+  ASSERT_TRUE(read_outboxes.has_value());
+  EXPECT_EQ(read_outboxes->newest(), with_outboxes.newest());
+  EXPECT_TRUE(read_outboxes->any_captures());
   EXPECT_FALSE(epochs.any_captures());
   EXPECT_TRUE(epochs.needs_new(anew, 1));
   epochs.open(1, Lsn{0x200}, anew);
