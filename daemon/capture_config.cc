@@ -53,25 +53,28 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
   using V = const ConfigValue&;
   CaptureRule rule;
   const std::string where = place_of(path, table);
-  read_table(path, "capture", table,
-             {
-                 {"capture", "tables", [&](V v) { rule.tables = v.list_matching(kName); }},
-                 {"capture", "subject", [&](V v) { rule.subject = v.text(); }},
-                 {"capture", "format",
-                  [&](V v) {
-                    rule.format = v.one_of({"postrider", "debezium"}) == "debezium"
-                                      ? RowFormat::kDebezium
-                                      : RowFormat::kPostrider;
-                  }},
-                 {"capture", "columns", [&](V v) { rule.columns = v.list_matching(kColumn); }},
-                 {"capture", "exclude", [&](V v) { rule.exclude = v.list_matching(kColumn); }},
-                 {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
-                 {"capture", "hash", [&](V v) { rule.hash = v.list_matching(kColumn); }},
-                 {"capture", "hash_salt", [&](V v) { rule.hash_salt = v.text(); }},
-                 {"capture", "rename", [&](V v) { rule.rename = v.texts_by_name(kColumn); }},
-                 {"capture", "where", [&](V v) { rule.where = v.text(); }},
-                 {"capture", "backfill", [&](V v) { rule.backfill = v.boolean(); }},
-             });
+  read_table(
+      path, "capture", table,
+      {
+          {"capture", "tables", [&](V v) { rule.tables = v.list_matching(kName); }},
+          {"capture", "subject", [&](V v) { rule.subject = v.text(); }},
+          {"capture", "subject_column", [&](V v) { rule.subject_column = v.matching(kColumn); }},
+          {"capture", "subject_values",
+           [&](V v) { rule.subject_values = v.texts_by_name("[^]*"); }},
+          {"capture", "format",
+           [&](V v) {
+             rule.format = v.one_of({"postrider", "debezium"}) == "debezium"
+                               ? RowFormat::kDebezium
+                               : RowFormat::kPostrider;
+           }},
+          {"capture", "columns", [&](V v) { rule.columns = v.list_matching(kColumn); }},
+          {"capture", "exclude", [&](V v) { rule.exclude = v.list_matching(kColumn); }},
+          {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
+          {"capture", "hash", [&](V v) { rule.hash = v.list_matching(kColumn); }},
+          {"capture", "hash_salt", [&](V v) { rule.hash_salt = v.text(); }},
+          {"capture", "rename", [&](V v) { rule.rename = v.texts_by_name(kColumn); }},
+          {"capture", "where", [&](V v) { rule.where = v.text(); }},
+      });
   const auto refuse = [&](const std::string& what, const std::string& remedy) {
     throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);
   };
@@ -80,8 +83,13 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
   if (!rule.columns.empty() && !rule.exclude.empty())
     refuse("capture.columns and capture.exclude exclude each other", "keep one of them");
   require_consistent_columns(rule, refuse);
-  require_subject(where + ": capture.subject", rule.subject,
-                  {"schema", "table", "op", "key", "column:NAME"});
+  const std::vector<std::string> placeholders = {"schema", "table", "op", "key", "column:NAME"};
+  require_subject(where + ": capture.subject", rule.subject, placeholders);
+  for (const auto& [value, subject] : rule.subject_values)
+    require_subject(where + ": capture.subject_values", subject, placeholders);
+  if (rule.subject_column.empty() != rule.subject_values.empty())
+    refuse("capture.subject_column and capture.subject_values need each other",
+           "subject_column = \"region\", subject_values = { eu = \"cdc.eu.orders\" }");
   return rule;
 }
 

@@ -55,11 +55,14 @@ std::set<std::string> named_columns(const CaptureRule& rule) {
   for (const auto* list : {&rule.columns, &rule.exclude, &rule.mask, &rule.hash})
     names.insert(list->begin(), list->end());
   for (const auto& [from, to] : rule.rename) names.insert(from);
-  for (auto at = rule.subject.find(kPlaceholder); at != std::string::npos;
-       at = rule.subject.find(kPlaceholder, at + 1)) {
+  std::string subjects = rule.subject;
+  for (const auto& [value, subject] : rule.subject_values) subjects += subject;
+  for (auto at = subjects.find(kPlaceholder); at != std::string::npos;
+       at = subjects.find(kPlaceholder, at + 1)) {
     const auto begin = at + kPlaceholder.size();
-    names.insert(rule.subject.substr(begin, rule.subject.find('}', at) - begin));
+    names.insert(subjects.substr(begin, subjects.find('}', at) - begin));
   }
+  if (!rule.subject_column.empty()) names.insert(rule.subject_column);
   return names;
 }
 

@@ -51,9 +51,11 @@ CapturedTable::CapturedTable(const wire::Relation& relation, const CaptureRule& 
       name_(relation.name),
       format_(rule.format),
       subject_(rule.subject),
+      subject_column_(rule.subject_column),
       width_(relation.columns.size()),
       hash_salt_(rule.hash_salt),
       columns_(captured_columns(relation, rule)) {
+  for (const auto& [value, subject] : rule.subject_values) subjects_.emplace(value, subject);
   for (const auto& column : columns_) {
     has_key_ = has_key_ || column.key;
     has_replaced_ = has_replaced_ || column.replaced();
@@ -91,21 +93,33 @@ void CapturedTable::write_key(const RowChange& change, OutboxEvent& event) const
   }
 }
 
+std::optional<std::string_view> CapturedTable::text_of(const RowChange& change,
+                                                       std::string_view own_name) const {
+  const auto column = std::ranges::find(columns_, own_name, &CapturedColumn::own_name);
+  if (column == columns_.end() || change.op == RowOp::kTruncate) return std::nullopt;
+  const Value value = newest_value_of(change, *column);
+  if (value.kind != Value::Kind::kText) return std::nullopt;
+  return value.data;
+}
+
+const SubjectTemplate& CapturedTable::subject_of(const RowChange& change) const {
+  if (subjects_.empty()) return subject_;
+  const auto value = text_of(change, subject_column_);
+  const auto found = value ? subjects_.find(*value) : subjects_.end();
+  return found == subjects_.end() ? subject_ : found->second;
+}
+
 void CapturedTable::write_subject(const RowChange& change, OutboxEvent& event) const {
   constexpr std::string_view kColumn = "column:";
   event.subject.clear();
-  subject_.append_to(event.subject, [&](std::string_view field) -> std::optional<std::string_view> {
+  const auto& subject = subject_of(change);
+  subject.append_to(event.subject, [&](std::string_view field) -> std::optional<std::string_view> {
     if (field == "schema") return schema_;
     if (field == "table") return name_;
     if (field == "op") return to_string(change.op);
     if (field == "key") return event.key;
     if (!field.starts_with(kColumn)) return std::nullopt;
-    const auto column =
-        std::ranges::find(columns_, field.substr(kColumn.size()), &CapturedColumn::own_name);
-    if (column == columns_.end() || change.op == RowOp::kTruncate) return std::nullopt;
-    const Value value = newest_value_of(change, *column);
-    if (value.kind != Value::Kind::kText) return std::nullopt;
-    return value.data;
+    return text_of(change, field.substr(kColumn.size()));
   });
 }
 

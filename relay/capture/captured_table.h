@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,8 +74,15 @@ class CapturedTable {
   std::string schema_;
   std::string name_;
   RowFormat format_;
+  [[nodiscard]] const SubjectTemplate& subject_of(const RowChange& change) const;
+  // The newest value that the change tells of a column, by the table's own name of it.
+  [[nodiscard]] std::optional<std::string_view> text_of(const RowChange& change,
+                                                        std::string_view own_name) const;
+
   SubjectTemplate subject_;
-  std::size_t width_;  // of the tuples
+  std::string subject_column_;
+  std::map<std::string, SubjectTemplate, std::less<>> subjects_;  // by its value
+  std::size_t width_;                                             // of the tuples
   bool has_key_ = false;
   bool has_replaced_ = false;
   std::string hash_salt_;

@@ -25,6 +25,9 @@ struct CaptureRule {
   // replaced by values, percent-encoded so that each stays within its token.
   std::string subject = "cdc.{schema}.{table}";
   RowFormat format = RowFormat::kPostrider;
+  // Subjects, likewise, of rows with these values in a column; of all others, `subject`.
+  std::string subject_column = {};
+  std::map<std::string, std::string> subject_values = {};
   std::vector<std::string> columns = {};  // carried columns; empty: all
   std::vector<std::string> exclude = {};  // columns that never leave the relay
   std::vector<std::string> mask = {};  // columns whose values are replaced by "***", NULL excepted
@@ -40,9 +43,10 @@ struct CaptureRule {
   bool backfill = false;
 
   friend bool operator==(const CaptureRule& a, const CaptureRule& b) {
-    return a.tables == b.tables && a.subject == b.subject && a.format == b.format &&
-           a.columns == b.columns && a.exclude == b.exclude && a.mask == b.mask &&
-           a.hash == b.hash && a.hash_salt == b.hash_salt && a.rename == b.rename;
+    return a.tables == b.tables && a.subject == b.subject && a.subject_column == b.subject_column &&
+           a.subject_values == b.subject_values && a.format == b.format && a.columns == b.columns &&
+           a.exclude == b.exclude && a.mask == b.mask && a.hash == b.hash &&
+           a.hash_salt == b.hash_salt && a.rename == b.rename;
   }
 };
 

@@ -42,6 +42,10 @@ Json write_rule(const CaptureRule& rule) {
   Json json = {{"tables", rule.tables},
                {"subject", rule.subject},
                {"format", name_of(kRowFormats, rule.format)}};
+  if (!rule.subject_values.empty()) {
+    json["subject_column"] = rule.subject_column;
+    json["subject_values"] = rule.subject_values;
+  }
   if (!rule.columns.empty()) json["columns"] = rule.columns;
   if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
   if (!rule.mask.empty()) json["mask"] = rule.mask;
@@ -60,6 +64,8 @@ std::optional<CaptureRule> read_rule(const Json& json) {
   if (!format) return std::nullopt;
   rule.format = *format;
   const auto list = [&](const char* name) { return json.value(name, std::vector<std::string>()); };
+  rule.subject_column = json.value("subject_column", "");
+  rule.subject_values = json.value("subject_values", std::map<std::string, std::string>());
   rule.columns = list("columns");
   rule.exclude = list("exclude");
   rule.mask = list("mask");

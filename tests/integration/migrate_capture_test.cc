@@ -235,6 +235,10 @@ TEST_F(MigrateCapture, ColumnsThatNoTableHasAreRefused) {
   up();  // each has one of them
   for (const CaptureRule& rule : std::vector<CaptureRule>{
            {.tables = {"public.item"}, .hash = {"regoin"}},
+           {.tables = {"public.item"}, .subject_column = "regoin", .subject_values = {{"a", "b"}}},
+           {.tables = {"public.item"},
+           .subject_column = "region",
+           .subject_values = {{"a", "b.{column:regoin}"}}},
            {.tables = {"public.item"}, .exclude = {"regoin"}},
            {.tables = {"public.item"}, .subject = "a.{column:id}.{column:regoin}"},
            {.tables = {"public.item"}, .rename = {{"regoin", "x"}}}}) {

@@ -104,6 +104,21 @@ TEST(CaptureConfig, RefusesSubjectsThatNatsCannotCarry) {
         << subject;
 }
 
+TEST(CaptureConfig, SubjectsByAColumnsValue) {
+  const auto rule =
+      read(kTables +
+           "subject_column = \"region\"\nsubject_values = { eu = \"a.eu\", \"\" = \"a.{op}\" }\n");
+  EXPECT_EQ(rule.subject_column, "region");
+  EXPECT_THAT(rule.subject_values,
+              ElementsAre(testing::Pair("", "a.{op}"), testing::Pair("eu", "a.eu")));
+  EXPECT_THAT(refusal(kTables + "subject_column = \"region\"\n"), HasSubstr("need each other"));
+  EXPECT_THAT(refusal(kTables + "subject_values = { eu = \"a\" }\n"), HasSubstr("need each other"));
+  EXPECT_THAT(refusal(kTables + "subject_column = \"r\"\nsubject_values = { eu = \"a b\" }\n"),
+              HasSubstr("not a subject"));
+  EXPECT_THAT(refusal(kTables + "subject_column = \"r\"\nsubject_values = { eu = \"{tabel}\" }\n"),
+              HasSubstr("did you mean {table}?"));
+}
+
 TEST(CaptureConfig, RefusesUnknownPlaceholdersWithTheNearest) {
   const auto said = [](const std::string& subject) {
     return refusal(kTables + "subject = \"" + subject + "\"\n");

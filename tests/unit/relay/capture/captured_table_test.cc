@@ -194,6 +194,31 @@ TEST_F(CapturedTableTest, MakesSubjectsThatStayWithinTheirTokens) {
   EXPECT_NE(first.find(".%00.end"), std::string::npos) << first;
 }
 
+TEST_F(CapturedTableTest, ChoosesTheSubjectByAColumnsValue) {
+  CaptureRule rule{.tables = {"*.*"},
+                   .subject = "rest.{op}",
+                   .subject_column = "big",
+                   .subject_values = {{"eu", "eu.{table}"}, {"", "nothing"}},
+                   .rename = {{"big", "region"}}};
+  describe('d', rule);
+  const auto subject = [&](const std::string& value) {
+    insert({"1", "t", "2", "{}", value});
+    return event_.subject;
+  };
+  EXPECT_EQ(subject("eu"), "eu.t");
+  EXPECT_EQ(subject("EU"), "rest.insert");
+  EXPECT_EQ(subject(""), "nothing");
+  EXPECT_EQ(subject(kNull), "rest.insert");
+  EXPECT_EQ(subject(kUnchanged), "rest.insert") << "the WAL does not tell";
+  remove('K', {"1", kNull, kNull, kNull, kNull});
+  EXPECT_EQ(event_.subject, "rest.delete");
+  write({.op = RowOp::kTruncate});
+  EXPECT_EQ(event_.subject, "rest.truncate");
+  describe('f', rule);
+  remove('O', {"1", "t", "2", "{}", "eu"});
+  EXPECT_EQ(event_.subject, "eu.t");
+}
+
 TEST_F(CapturedTableTest, KeysAreFitForAHeader) {
   texts_.push_back(table_bytes(9, "", "t", 'd', 2, {{"a"}, {"b"}}).text());
   const auto relation = wire::decode_pgoutput(MessageBytes::of(texts_.back()));

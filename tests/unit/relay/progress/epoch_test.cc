@@ -50,6 +50,8 @@ TEST(Epochs, KeepFormatAndCaptures) {
   anew.captures = {{.tables = {"public.*"},
                     .subject = "rows.{table}",
                     .format = RowFormat::kDebezium,
+                    .subject_column = "f",
+                    .subject_values = {{"x", "y"}},
                     .columns = {"a"},
                     .exclude = {"b"},
                     .mask = {"c"},
@@ -65,6 +67,12 @@ TEST(Epochs, KeepFormatAndCaptures) {
   EXPECT_NE(other, anew);
   other = anew;
   other.captures[0].hash_salt = "a";
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].subject_values = {{"x", "z"}};
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].subject_column = "g";
   EXPECT_NE(other, anew);
   other = anew;
   other.captures[0].rename = {{"a", "b"}};
