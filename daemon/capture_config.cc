@@ -74,6 +74,7 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
           {"capture", "hash_salt", [&](V v) { rule.hash_salt = v.text(); }},
           {"capture", "rename", [&](V v) { rule.rename = v.texts_by_name(kColumn); }},
           {"capture", "where", [&](V v) { rule.where = v.text(); }},
+          {"capture", "backfill", [&](V v) { rule.backfill = v.boolean(); }},
       });
   const auto refuse = [&](const std::string& what, const std::string& remedy) {
     throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);

@@ -35,13 +35,14 @@ TEST(CaptureConfig, ReadsEveryKey) {
       "tables = [\"public.orders\", \"sales.*\"]\nsubject = \"a.{column:b c}.{key}\"\n"
       "format = \"debezium\"\nexclude = [\"secret\"]\nmask = [\"email\", \"e\\\"\"]\n"
       "hash = [\"ssn\"]\nhash_salt = \"pepper\"\nrename = { e = \"email\", \"a b\" = \"e\" }\n"
-      "where = \"id > 1\"\n");
+      "where = \"id > 1\"\nbackfill = true\n");
   EXPECT_THAT(rule.tables, ElementsAre("public.orders", "sales.*"));
   EXPECT_EQ(rule.subject, "a.{column:b c}.{key}");
   EXPECT_EQ(rule.format, RowFormat::kDebezium);
   EXPECT_THAT(rule.exclude, ElementsAre("secret"));
   EXPECT_THAT(rule.mask, ElementsAre("email", "e\""));
   EXPECT_EQ(rule.where, "id > 1");
+  EXPECT_TRUE(rule.backfill);
   EXPECT_THAT(rule.hash, ElementsAre("ssn"));
   EXPECT_EQ(rule.hash_salt, "pepper");
   EXPECT_THAT(rule.rename, ElementsAre(testing::Pair("a b", "e"), testing::Pair("e", "email")));

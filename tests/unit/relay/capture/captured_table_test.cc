@@ -134,6 +134,11 @@ TEST_F(CapturedTableTest, HashesWhatIsNotNull) {
                 of_null + R"(","big":")" + of_big + R"("}})")
       << "JSON's null is hashed like other text";
   EXPECT_EQ(event_.subject, "x." + of_big);
+  const auto row = tuple({"1", "t", "7", kNull, "\xc3\xa9x"});
+  EXPECT_EQ(write({.op = RowOp::kRead, .row = &row}),
+            R"({"op":"read","schema":"public","table":"t","new":{"id":1,"flag":")" + of_true +
+                R"(","doc":null,"big":")" + of_big + R"("}})")
+      << "of a backfill, too";
   describe('d', rule);
   EXPECT_NE(insert({"1", "t", "7", kNull, kUnchanged}).find(R"("unchanged":["big"])"),
             std::string::npos);
