@@ -1,6 +1,6 @@
 # Debian packages only; scripts/install-dependencies lists them.
 find_package(Threads REQUIRED)
-find_package(OpenSSL REQUIRED)                                  # cpp-httplib is built with it
+find_package(OpenSSL REQUIRED)                                  # SHA-256 of columns; cpp-httplib is built with it
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)            # the replication stream
 pkg_check_modules(PQXX REQUIRED IMPORTED_TARGET libpqxx)        # ordinary SQL

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "daemon/capture_config.h"
 #include "daemon/config_values.h"
+#include "daemon/outbox_config.h"
 #include "daemon/transport.h"
 
 namespace postrider {
@@ -124,12 +125,13 @@ std::string at(const std::string& path, const toml::node& node) {
 
 bool is_repeated(const std::string& section) {
   return section == "readmodel" || section == "projection" || section == "verify" ||
-         section == "capture" || section == "replica";
+         section == "capture" || section == "outbox" || section == "replica";
 }
 
 struct Repeated {
   ReadModelTables readmodels;
   std::vector<CaptureRule> captures;
+  std::vector<OutboxRule> outboxes;
 };
 
 void read_repeated(const std::string& path, const std::string& section, const toml::node& node,
@@ -141,6 +143,8 @@ void read_repeated(const std::string& path, const std::string& section, const to
   for (const auto& table : *tables) {
     if (section == "capture")
       into.captures.push_back(read_capture(path, *table.as_table()));
+    else if (section == "outbox")
+      add_outbox(path, *table.as_table(), into.outboxes);
     else
       read_repeated_table(path, section, *table.as_table(), into.readmodels);
   }
@@ -303,16 +307,19 @@ void review_transport(Config& config) {
 }
 
 // Of what the file itself says: beaten values count, too.
-void review_secrets(const std::string& path, Config& config) {
+void review_secrets(const std::string& path, const std::vector<CaptureRule>& captures,
+                    Config& config) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0 || (status.st_mode & (S_IRGRP | S_IROTH)) == 0) return;
   bool secret = url_has_password(config.relay.nats.url);
   for (const auto* conninfo : {&config.relay.source.conninfo, &config.owner_conninfo,
                                &config.target_conninfo, &config.target_owner_conninfo})
     secret = secret || has_password(*conninfo);
+  for (const auto& rule : captures) secret = secret || !rule.hash_salt.empty();
   if (secret)
-    config.warnings.push_back(path + " holds a password and others may read it: chmod 600, or a " +
-                              "PGPASSFILE and nats.password_file");
+    config.warnings.push_back(
+        path + " holds a password, or a salt, and others may read it: chmod 600, or a " +
+        "PGPASSFILE and nats.password_file");
 }
 
 // Without any [[capture]], nothing is known of what is carried.
@@ -329,8 +336,8 @@ replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures) {
 }  // namespace
 
 MigrateOptions Config::migrate_options() const {
-  return {owner_conninfo,    relay.source.conninfo,    relay.source.name,
-          relay.source.slot, relay.source.publication, relay.captures};
+  return {owner_conninfo,           relay.source.conninfo, relay.source.name, relay.source.slot,
+          relay.source.publication, relay.captures,        relay.outboxes};
 }
 
 Config load_config(const std::string& path, const std::vector<std::string>& settings) {
@@ -346,13 +353,15 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
       throw Failure(ErrorKind::kConfiguration, path + ": cannot be read",
                     "check the path given with --config, and its rights");
     read_file(path, keys, seen, repeated);
-    review_secrets(path, config);
+    review_secrets(path, repeated.captures, config);
   }
   refuse_unknown_variables(keys);
   read_environment(keys, seen);
   read_settings(settings, keys, seen);
   fill_gaps(keys, seen);
+  require_apart(repeated.outboxes, repeated.captures);
   config.relay.captures = std::move(repeated.captures);
+  config.relay.outboxes = std::move(repeated.outboxes);
   complete(config);
   review_transport(config);
   ReadModelOptions defaults;

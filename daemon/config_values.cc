@@ -27,6 +27,11 @@ ConfigValue ConfigValue::from_toml(std::string where, const toml::node& node) {
              array != nullptr && array->is_homogeneous<std::string>()) {
     value.kind_ = Kind::kList;
     for (const auto& item : *array) value.list_.push_back(item.as_string()->get());
+  } else if (const auto* table = node.as_table();
+             table != nullptr && table->is_homogeneous<std::string>()) {
+    value.kind_ = Kind::kTable;
+    for (const auto& [name, item] : *table)
+      value.table_.emplace(name.str(), item.as_string()->get());
   } else {
     value.kind_ = Kind::kOther;
   }
@@ -63,6 +68,17 @@ std::vector<std::string> ConfigValue::list_matching(const char* pattern) const {
     if (!std::regex_match(item, std::regex(pattern)))
       refuse("\"" + item + "\" is not of the form " + pattern, "change it to that form");
   return list_;
+}
+
+std::map<std::string, std::string> ConfigValue::texts_by_name(const char* pattern) const {
+  const bool whole =
+      std::ranges::none_of(table_, [](const auto& item) { return item.second.empty(); });
+  if (kind_ != Kind::kTable || table_.empty() || !whole)
+    refuse("is not a table of strings", "write it as { a = \"b\", \"c d\" = \"e\" }");
+  for (const auto& [name, text] : table_)
+    if (!std::regex_match(name, std::regex(pattern)))
+      refuse("\"" + name + "\" is not of the form " + pattern, "change it to that form");
+  return table_;
 }
 
 std::string ConfigValue::one_of(std::initializer_list<const char*> choices) const {

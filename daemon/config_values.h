@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ class ConfigValue {
   [[nodiscard]] std::string text() const;
   // An array of strings that each match the regular expression; at least one.
   [[nodiscard]] std::vector<std::string> list_matching(const char* pattern) const;
+  // An inline table of names to texts, not empty; no text is, and each name matches.
+  [[nodiscard]] std::map<std::string, std::string> texts_by_name(const char* pattern) const;
   // The whole text must match the regular expression (ECMAScript).
   [[nodiscard]] std::string matching(const char* pattern) const;
   [[nodiscard]] std::string one_of(std::initializer_list<const char*> choices) const;
@@ -35,13 +38,14 @@ class ConfigValue {
   [[nodiscard]] std::string secret_file() const;
 
  private:
-  enum class Kind { kText, kInteger, kBoolean, kList, kOther };
+  enum class Kind { kText, kInteger, kBoolean, kList, kTable, kOther };
   [[noreturn]] void refuse(const std::string& what, const std::string& remedy) const;
 
   std::string where_;
   Kind kind_ = Kind::kText;
   std::string text_;
   std::vector<std::string> list_;
+  std::map<std::string, std::string> table_;
   std::int64_t integer_ = 0;
   bool boolean_ = false;
   bool from_environment_ = false;

@@ -49,6 +49,7 @@ struct RelayOptions {
   bool wal_store = false;
   EventFormat format = EventFormat::kPlain;
   std::vector<CaptureRule> captures;
+  std::vector<OutboxRule> outboxes;
   bool accept_public_emit = false;
   bool announce = true;
   milliseconds ack_timeout{10'000};

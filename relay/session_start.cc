@@ -18,8 +18,8 @@ constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
 
 EpochSettings wanted_settings(const RelayOptions& options) {
-  return {kEncoderVersion, options.source.name, options.message_id,       options.wal_store,
-          options.format,  options.captures,    !options.captures.empty()};
+  return {kEncoderVersion, options.source.name, options.message_id,        options.wal_store,
+          options.format,  options.captures,    !options.captures.empty(), options.outboxes};
 }
 
 void require_settings(const wire::StreamInfo& stream, const RelayOptions& options) {
@@ -203,7 +203,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   require_publication(source.publication(options.source.publication),
                       session.checkpoint.publication_version);
   std::vector<std::string> publications = {options.source.publication};
-  if (!options.captures.empty() || session.epochs.any_captures()) {
+  if (wanted_settings(options).carries_rows() || session.epochs.any_captures()) {
     publications.push_back(capture_publication(options.source.publication));
     require_capture(publications.back(), source.capture_problem(options.source.name));
     require_passed_capture_publication(session);

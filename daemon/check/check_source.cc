@@ -122,7 +122,8 @@ class SourceChecks {
     return text;
   }
   void captures() {
-    if (options_.captures.empty()) return;
+    const auto rules = published_rules(options_.outboxes, options_.captures);
+    if (rules.empty()) return;
     const std::string publication = capture_publication(options_.source.publication);
     try {
       require_capture(publication, source_.capture_problem(options_.source.name));
@@ -134,8 +135,8 @@ class SourceChecks {
     pqxx::nontransaction tx(source_.connection());
     std::size_t good = 0;
     std::set<const CaptureRule*> matched;
-    for (const auto& table :
-         find_capturable_tables(tx, options_.captures, options_.source.publication)) {
+    const auto tables = find_capturable_tables(tx, rules, options_.source.publication);
+    for (const auto& table : tables) {
       matched.insert(table.rule);
       // A table that a pattern came to match must not keep the relay from starting.
       const auto level = table.named || table.published ? CheckLevel::kFail : CheckLevel::kWarn;
@@ -149,13 +150,19 @@ class SourceChecks {
     }
     add(good > 0 ? CheckLevel::kOk : CheckLevel::kWarn, "captured tables", std::to_string(good),
         good > 0 ? "" : "no table is carried");
-    for (const auto& rule : options_.captures) {
+    for (const auto& rule : rules) {
+      const bool outbox = &rule < rules.data() + options_.outboxes.size();
+      const std::string section = outbox ? "[[outbox]] of " : "[[capture]] of ";
       if (!matched.contains(&rule))
-        add(CheckLevel::kWarn, "[[capture]] of " + tables_of(rule), "matches no table",
+        add(CheckLevel::kWarn, section + tables_of(rule), "matches no table",
             "correct capture.tables; a table belongs to the first [[capture]] that matches it");
+      for (const auto& column : unknown_columns(rule, tables))
+        add(outbox ? CheckLevel::kFail : CheckLevel::kWarn, section + tables_of(rule),
+            "names column " + column + ", which none of its tables has",
+            "correct the name: `postrider migrate up` refuses it");
       if (rule.subject.find("{key}") != std::string::npos ||
-          rule.subject.find("{column:") != std::string::npos)
-        add(CheckLevel::kWarn, "capture.subject", rule.subject,
+          (!outbox && rule.subject.find("{column:") != std::string::npos))
+        add(CheckLevel::kWarn, outbox ? "outbox.subject" : "capture.subject", rule.subject,
             "nats-server keeps every distinct subject of a stream in memory: a value of many "
             "different ones belongs into the key, not into the subject");
     }

@@ -91,6 +91,17 @@ std::vector<Published> published(pqxx::work& tx, const std::string& name) {
   return tables;
 }
 
+void require_columns(const std::vector<CaptureRule>& rules,
+                     const std::vector<CapturableTable>& tables) {
+  for (const auto& rule : rules)
+    if (const auto unknown = unknown_columns(rule, tables); !unknown.empty())
+      throw Failure(ErrorKind::kConfiguration,
+                    "the rule for " + rule.tables.front() + " names column " + unknown.front() +
+                        ", which none of its tables has",
+                    "correct the name: a column that is to be hashed, masked or excluded would be "
+                    "carried as it is");
+}
+
 // PostgreSQL leaves the entry of a table as it is where SET TABLE names it with the same filter.
 void set_tables(pqxx::work& tx, const std::string& name, const std::vector<CapturableTable>& tables,
                 std::vector<std::string>& lines) {
@@ -157,7 +168,10 @@ void publish_captured_tables(pqxx::connection& owner, const MigrateOptions& opti
     lines.push_back("note      the capture publication " + before[0].as<std::string>() +
                     ": changes made meanwhile are not in the stream");
   require_shape(tx, name, lines);
-  set_tables(tx, name, find_capturable_tables(tx, options.captures, options.publication), lines);
+  const auto rules = published_rules(options.outboxes, options.captures);
+  const auto tables = find_capturable_tables(tx, rules, options.publication);
+  require_columns(rules, tables);
+  set_tables(tx, name, tables, lines);
   if (!sql::exec(tx, kDiffers, options.source)[0][0].as<bool>()) return;  // rolled back
   sql::exec(tx, "SELECT outbox.accept_capture($1)", options.source);
   tx.commit();

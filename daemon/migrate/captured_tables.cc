@@ -1,5 +1,7 @@
 #include "daemon/migrate/captured_tables.h"
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 namespace postrider {
@@ -10,6 +12,8 @@ constexpr const char* kTables = R"(
 SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
   CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN pg_get_userbyid(c.relowner) END AS owner,
   parts.unlogged, parts.nameless,
+  (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
           WHERE p.pubname = $1 AND r.prrelid = c.oid) AS published
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
@@ -31,6 +35,37 @@ std::string whose(const std::string& table, const std::string& part) {
   return part == table ? "" : "by its partition " + part + " ";
 }
 
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+// A new name that a column of the table has already; empty: none.
+std::string taken_name(const CaptureRule& rule, const std::vector<std::string>& columns) {
+  for (const auto& [from, to] : rule.rename)
+    if (contains(columns, from) && contains(columns, to) && !contains(rule.exclude, to) &&
+        !rule.rename.contains(to) && (rule.columns.empty() || contains(rule.columns, to)))
+      return to;
+  return "";
+}
+
+// Those that the rule names, {column:NAME} in its subject too.
+std::set<std::string> named_columns(const CaptureRule& rule) {
+  constexpr std::string_view kPlaceholder = "{column:";
+  std::set<std::string> names;
+  for (const auto* list : {&rule.columns, &rule.exclude, &rule.mask, &rule.hash})
+    names.insert(list->begin(), list->end());
+  for (const auto& [from, to] : rule.rename) names.insert(from);
+  std::string subjects = rule.subject;
+  for (const auto& [value, subject] : rule.subject_values) subjects += subject;
+  for (auto at = subjects.find(kPlaceholder); at != std::string::npos;
+       at = subjects.find(kPlaceholder, at + 1)) {
+    const auto begin = at + kPlaceholder.size();
+    names.insert(subjects.substr(begin, subjects.find('}', at) - begin));
+  }
+  if (!rule.subject_column.empty()) names.insert(rule.subject_column);
+  return names;
+}
+
 }  // namespace
 
 std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
@@ -47,9 +82,13 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
     const bool named = exact.erase(schema + "." + name) > 0;
     const CaptureRule* rule = find_rule(rules, schema, name);
     if (rule == nullptr) continue;
-    CapturableTable table{row["name"].as<std::string>(),   rule, named,
-                          row["published"].as<bool>(),     "",   "",
-                          row["owner"].as<std::string>("")};
+    CapturableTable table;
+    table.name = row["name"].as<std::string>();
+    table.rule = rule;
+    table.named = named;
+    table.published = row["published"].as<bool>();
+    table.owner = row["owner"].as<std::string>("");
+    nlohmann::json::parse(row["columns"].as<std::string>("[]")).get_to(table.columns);
     if (!row["unlogged"].is_null()) {
       if (!named) continue;  // a pattern means what can be captured
       const auto part = row["unlogged"].as<std::string>();
@@ -61,6 +100,11 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
           whose(table.name, part) + "has no replica identity: its updates and deletes would fail";
       table.remedy = "add a primary key, or ALTER TABLE " + part + " REPLICA IDENTITY FULL";
     }
+    if (const auto taken = taken_name(*rule, table.columns);
+        table.problem.empty() && !taken.empty()) {
+      table.problem = "has a column " + taken + ", which capture.rename gives to another";
+      table.remedy = "choose another name, or rename or exclude that column, too";
+    }
     found.push_back(std::move(table));
   }
   for (const auto& name : exact)
@@ -68,6 +112,19 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
                      "correct the name in [[capture]]; partitions are captured by their root, and "
                      "views, foreign and temporary tables not at all"});
   return found;
+}
+
+std::vector<std::string> unknown_columns(const CaptureRule& rule,
+                                         const std::vector<CapturableTable>& tables) {
+  std::vector<std::string> unknown;
+  const auto is_its = [&](const CapturableTable& table) { return table.rule == &rule; };
+  if (std::ranges::none_of(tables, is_its)) return unknown;
+  for (const auto& name : named_columns(rule))
+    if (std::ranges::none_of(tables, [&](const CapturableTable& table) {
+          return is_its(table) && contains(table.columns, name);
+        }))
+      unknown.push_back(name);
+  return unknown;
 }
 
 }  // namespace postrider

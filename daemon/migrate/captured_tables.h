@@ -17,6 +17,7 @@ struct CapturableTable {
   bool published = false;  // by the capture publication
   std::string problem;     // why it cannot be captured; empty: it can
   std::string remedy;
+  std::vector<std::string> columns = {};
   std::string owner = {};  // where the asking role does not have its rights; empty: it does
 };
 
@@ -26,5 +27,10 @@ struct CapturableTable {
 [[nodiscard]] std::vector<CapturableTable> find_capturable_tables(
     pqxx::transaction_base& tx, const std::vector<CaptureRule>& rules,
     const std::string& publication);
+
+// Columns that the rule speaks of and none of its tables has; nothing where it has no table. A
+// misspelt name in `hash` or `exclude` would carry what must not be carried.
+[[nodiscard]] std::vector<std::string> unknown_columns(const CaptureRule& rule,
+                                                       const std::vector<CapturableTable>& tables);
 
 }  // namespace postrider

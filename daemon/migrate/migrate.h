@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "relay/progress/capture_rule.h"
+#include "relay/progress/outbox_rule.h"
 
 namespace postrider {
 
@@ -22,6 +22,7 @@ struct MigrateOptions {
   std::string slot;
   std::string publication = "postrider";
   std::vector<CaptureRule> captures = {};
+  std::vector<OutboxRule> outboxes = {};
 };
 
 void migrate_up(const MigrateOptions& options, std::ostream& out);

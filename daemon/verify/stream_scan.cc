@@ -131,6 +131,10 @@ void StreamScan::take(const ReceivedEvent& event) {
     return;
   }
   const auto id = parse_digest(event.id);
+  if (!id && !options_.outboxes.empty()) {
+    ++row_changes_;  // the id is another tool's, and so is the table of its row
+    return;
+  }
   if (!id) {
     findings_.add(StreamFault::kForeign,
                   "sequence " + std::to_string(event.seq) + " has an unreadable Postrider-Id");

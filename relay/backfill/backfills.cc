@@ -21,6 +21,13 @@ constexpr std::uint64_t kMostAhead = 16UL * 1024 * 1024;
 
 using Clock = std::chrono::steady_clock;
 
+// The rows of another tool's outbox table are events, of which each is sent once.
+const CaptureRule* rule_of(const RelayOptions& options, const std::string& schema,
+                           const std::string& table) {
+  if (find_outbox(options.outboxes, schema, table) != nullptr) return nullptr;
+  return find_rule(options.captures, schema, table);
+}
+
 }  // namespace
 
 Backfills::Backfills(const RelayOptions& options, SqlWatch& watch, StatusBoard& board)
@@ -96,7 +103,7 @@ void Backfills::work(BackfillSql& sql) {
 void Backfills::order_configured(BackfillSql& sql) {
   if (std::ranges::none_of(options_.captures, &CaptureRule::backfill)) return;
   for (const auto& [schema, table] : sql.published_tables()) {
-    const auto* rule = find_rule(options_.captures, schema, table);
+    const auto* rule = rule_of(options_, schema, table);
     if (rule == nullptr || !rule->backfill) continue;
     try {
       if (sql.order_once(schema, table))
@@ -109,7 +116,7 @@ void Backfills::order_configured(BackfillSql& sql) {
 }
 
 bool Backfills::advance(BackfillSql& sql, const BackfillOrder& order) {
-  if (find_rule(options_.captures, order.schema, order.table) == nullptr) {
+  if (rule_of(options_, order.schema, order.table) == nullptr) {
     sql.note(order.id,
              order.table.empty() ? "the table was dropped"
                                  : "the running relay's configuration does not capture the table",

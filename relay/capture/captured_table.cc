@@ -11,16 +11,6 @@ namespace {
 
 using wire::Value;
 
-bool contains(const std::vector<std::string>& names, std::string_view name) {
-  return std::ranges::find(names, name) != names.end();
-}
-
-Value at(const wire::Tuple& tuple, const CapturedColumn& column) {
-  const Value& value = tuple[column.index];
-  if (column.masked && value.kind != Value::Kind::kNull) return {Value::Kind::kText, "***"};
-  return value;
-}
-
 // A header's value holds no control characters and keeps no blanks at its ends; and where a key has
 // several columns, a comma parts them.
 void append_key_value(std::string& out, std::string_view text) {
@@ -61,27 +51,25 @@ CapturedTable::CapturedTable(const wire::Relation& relation, const CaptureRule& 
       name_(relation.name),
       format_(rule.format),
       subject_(rule.subject),
-      width_(relation.columns.size()) {
-  // With a full identity every column is flagged: which of them is the key, the WAL does not say.
-  const bool full = relation.identity == wire::ReplicaIdentity::kFull;
-  for (std::size_t i = 0; i < relation.columns.size(); ++i) {
-    const auto& column = relation.columns[i];
-    if (contains(rule.exclude, column.name)) continue;
-    if (!rule.columns.empty() && !contains(rule.columns, column.name)) continue;
-    columns_.push_back({i, std::string(column.name), column.type, column.key && !full,
-                        contains(rule.mask, column.name)});
-    has_key_ = has_key_ || columns_.back().key;
+      subject_column_(rule.subject_column),
+      width_(relation.columns.size()),
+      hash_salt_(rule.hash_salt),
+      columns_(captured_columns(relation, rule)) {
+  for (const auto& [value, subject] : rule.subject_values) subjects_.emplace(value, subject);
+  for (const auto& column : columns_) {
+    has_key_ = has_key_ || column.key;
+    has_replaced_ = has_replaced_ || column.replaced();
   }
 }
 
 Value CapturedTable::value_of(const RowChange& change, const CapturedColumn& column) const {
-  const Value value = at(*change.row, column);
+  const Value value = (*change.row)[column.index];
   if (value.kind != Value::Kind::kUnchangedToast || !has_old(change, column)) return value;
   return old_value_of(change, column);
 }
 
 Value CapturedTable::old_value_of(const RowChange& change, const CapturedColumn& column) const {
-  return at(*change.old, column);
+  return (*change.old)[column.index];
 }
 
 // Of a delete, the old row is all there is.
@@ -105,31 +93,48 @@ void CapturedTable::write_key(const RowChange& change, OutboxEvent& event) const
   }
 }
 
+std::optional<std::string_view> CapturedTable::text_of(const RowChange& change,
+                                                       std::string_view own_name) const {
+  const auto column = std::ranges::find(columns_, own_name, &CapturedColumn::own_name);
+  if (column == columns_.end() || change.op == RowOp::kTruncate) return std::nullopt;
+  const Value value = newest_value_of(change, *column);
+  if (value.kind != Value::Kind::kText) return std::nullopt;
+  return value.data;
+}
+
+const SubjectTemplate& CapturedTable::subject_of(const RowChange& change) const {
+  if (subjects_.empty()) return subject_;
+  const auto value = text_of(change, subject_column_);
+  const auto found = value ? subjects_.find(*value) : subjects_.end();
+  return found == subjects_.end() ? subject_ : found->second;
+}
+
 void CapturedTable::write_subject(const RowChange& change, OutboxEvent& event) const {
   constexpr std::string_view kColumn = "column:";
   event.subject.clear();
-  subject_.append_to(event.subject, [&](std::string_view field) -> std::optional<std::string_view> {
+  const auto& subject = subject_of(change);
+  subject.append_to(event.subject, [&](std::string_view field) -> std::optional<std::string_view> {
     if (field == "schema") return schema_;
     if (field == "table") return name_;
     if (field == "op") return to_string(change.op);
     if (field == "key") return event.key;
     if (!field.starts_with(kColumn)) return std::nullopt;
-    const auto column =
-        std::ranges::find(columns_, field.substr(kColumn.size()), &CapturedColumn::name);
-    if (column == columns_.end() || change.op == RowOp::kTruncate) return std::nullopt;
-    const Value value = newest_value_of(change, *column);
-    if (value.kind != Value::Kind::kText) return std::nullopt;
-    return value.data;
+    return text_of(change, field.substr(kColumn.size()));
   });
 }
 
-Result<void> CapturedTable::write(const RowChange& change, OutboxEvent& event) const {
+Result<void> CapturedTable::write(RowChange change, OutboxEvent& event) {
   for (const auto* tuple : {change.row, change.old})
     if (tuple != nullptr && tuple->size() != width_)
       return fail(ErrorKind::kProtocol, "a row of " + schema_ + "." + name_ + " has " +
                                             std::to_string(tuple->size()) + " values, the table " +
                                             std::to_string(width_) + " columns");
+  if (has_replaced_ && change.row != nullptr)
+    change.row = &row_.of(*change.row, columns_, hash_salt_);
+  if (has_replaced_ && change.old != nullptr)
+    change.old = &old_.of(*change.old, columns_, hash_salt_);
   event.id.clear();
+  event.from_template = true;
   event.headers.reset();
   event.type = to_string(change.op);
   event.content_type = "application/json";

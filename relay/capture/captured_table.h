@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +12,7 @@
 
 #include "base/error.h"
 #include "postrider/position.h"
+#include "relay/capture/captured_columns.h"
 #include "relay/capture/subject_template.h"
 #include "relay/progress/capture_rule.h"
 #include "relay/transaction/outbox_event.h"
@@ -25,14 +28,6 @@ enum class RowOp {
   kRead,  // a row that was there already, by a backfill
 };
 [[nodiscard]] const char* to_string(RowOp op);
-
-struct CapturedColumn {
-  std::size_t index = 0;  // in the tuples
-  std::string name;
-  std::uint32_t type = 0;
-  bool key = false;
-  bool masked = false;
-};
 
 // One change, as the formats write it. Views what the WAL message views.
 struct RowChange {
@@ -52,7 +47,7 @@ class CapturedTable {
 
   // Writes the change into `event`, reusing its memory. kProtocol when a row has fewer values than
   // the table has columns.
-  [[nodiscard]] Result<void> write(const RowChange& change, OutboxEvent& event) const;
+  [[nodiscard]] Result<void> write(RowChange change, OutboxEvent& event);
 
   [[nodiscard]] const std::string& schema() const { return schema_; }
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -60,7 +55,7 @@ class CapturedTable {
   [[nodiscard]] const std::vector<CapturedColumn>& columns() const { return columns_; }
 
   // The value of a carried column, in the new row or, where that leaves it unchanged, in a full old
-  // one. kUnchangedToast when neither says. A masked value is "***".
+  // one. kUnchangedToast when neither says. Of rows whose values are replaced, where they must be.
   [[nodiscard]] wire::Value value_of(const RowChange& change, const CapturedColumn& column) const;
   // The same of the old row.
   [[nodiscard]] wire::Value old_value_of(const RowChange& change,
@@ -79,10 +74,21 @@ class CapturedTable {
   std::string schema_;
   std::string name_;
   RowFormat format_;
+  [[nodiscard]] const SubjectTemplate& subject_of(const RowChange& change) const;
+  // The newest value that the change tells of a column, by the table's own name of it.
+  [[nodiscard]] std::optional<std::string_view> text_of(const RowChange& change,
+                                                        std::string_view own_name) const;
+
   SubjectTemplate subject_;
-  std::size_t width_;  // of the tuples
+  std::string subject_column_;
+  std::map<std::string, SubjectTemplate, std::less<>> subjects_;  // by its value
+  std::size_t width_;                                             // of the tuples
   bool has_key_ = false;
+  bool has_replaced_ = false;
+  std::string hash_salt_;
   std::vector<CapturedColumn> columns_;
+  ReplacedRow row_;
+  ReplacedRow old_;
 };
 
 }  // namespace postrider

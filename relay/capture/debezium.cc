@@ -146,7 +146,7 @@ void append_field(std::string& out, const CapturedColumn& column, const Value& v
     out += "null";
   else if (value.kind == Value::Kind::kUnchangedToast)
     append_json_string(out, kUnavailable);
-  else if (column.masked)
+  else if (column.replaced())
     append_json_string(out, value.data);
   else
     append_debezium_value(out, column.type, value.data);

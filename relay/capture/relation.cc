@@ -13,14 +13,17 @@ CapturedRelation::CapturedRelation(const wire::Relation& relation)
   for (auto& column : relation_.columns) column.name = names_->emplace_back(column.name);
 }
 
-const CapturedTable* CapturedRelation::in(const Epoch& epoch) {
+CapturedRelation::Reading CapturedRelation::in(const Epoch& epoch) {
   if (epoch_ != epoch.number) {
     epoch_ = epoch.number;
     table_.reset();
+    outbox_.reset();
+    const auto* outbox = find_outbox(epoch.settings.outboxes, relation_.schema, relation_.name);
+    if (outbox != nullptr) outbox_.emplace(relation_, *outbox);
     const auto* rule = find_rule(epoch.settings.captures, relation_.schema, relation_.name);
-    if (rule != nullptr) table_.emplace(relation_, *rule);
+    if (outbox == nullptr && rule != nullptr) table_.emplace(relation_, *rule);
   }
-  return table_ ? &*table_ : nullptr;
+  return {table_ ? &*table_ : nullptr, outbox_ ? &*outbox_ : nullptr};
 }
 
 }  // namespace postrider

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "relay/capture/captured_table.h"
+#include "relay/capture/existing_outbox.h"
 #include "relay/progress/epoch.h"
 #include "relay/wire/pgoutput.h"
 
@@ -19,8 +20,13 @@ class CapturedRelation {
   explicit CapturedRelation(const wire::Relation& relation);
 
   [[nodiscard]] const wire::Relation& described() const { return relation_; }
-  // How the epoch captures it; nullptr: it does not. Valid until the next call.
-  [[nodiscard]] const CapturedTable* in(const Epoch& epoch);
+  // What the epoch makes of it; at most one of the two, and neither where it carries nothing of it.
+  // Valid until the next call.
+  struct Reading {
+    CapturedTable* table = nullptr;
+    const ExistingOutbox* outbox = nullptr;
+  };
+  [[nodiscard]] Reading in(const Epoch& epoch);
 
  private:
   std::unique_ptr<std::vector<std::string>> names_;  // of the columns; the heap does not move
@@ -29,6 +35,7 @@ class CapturedRelation {
   wire::Relation relation_;  // views them
   std::optional<std::uint32_t> epoch_;
   std::optional<CapturedTable> table_;
+  std::optional<ExistingOutbox> outbox_;
 };
 
 }  // namespace postrider

@@ -33,7 +33,7 @@ void append_list(std::string& out, const CapturedTable& table, std::string_view 
 
 void append_member(std::string& out, const CapturedColumn& column, const Value& value) {
   append_name(out, ":", column.name);
-  if (value.kind == Value::Kind::kText && column.masked)
+  if (value.kind == Value::Kind::kText && column.replaced())
     append_json_string(out, value.data);
   else if (value.kind == Value::Kind::kText)
     append_value(out, column.type, value.data);
@@ -42,7 +42,7 @@ void append_member(std::string& out, const CapturedColumn& column, const Value& 
 }
 
 bool is_json_null(const CapturedColumn& column, const Value& value) {
-  return value.kind == Value::Kind::kText && !column.masked &&
+  return value.kind == Value::Kind::kText && !column.replaced() &&
          postrider::is_json_null(column.type, value.data);
 }
 

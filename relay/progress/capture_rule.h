@@ -3,6 +3,7 @@
 // they hold. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,9 +25,16 @@ struct CaptureRule {
   // replaced by values, percent-encoded so that each stays within its token.
   std::string subject = "cdc.{schema}.{table}";
   RowFormat format = RowFormat::kPostrider;
+  // Subjects, likewise, of rows with these values in a column; of all others, `subject`.
+  std::string subject_column = {};
+  std::map<std::string, std::string> subject_values = {};
   std::vector<std::string> columns = {};  // carried columns; empty: all
   std::vector<std::string> exclude = {};  // columns that never leave the relay
   std::vector<std::string> mask = {};  // columns whose values are replaced by "***", NULL excepted
+  std::vector<std::string> hash =
+      {};                      // columns whose values are replaced by their SHA-256, likewise
+  std::string hash_salt = {};  // stands before each value that is hashed
+  std::map<std::string, std::string> rename = {};  // the table's name of a column: the carried one
   // SQL expression over a row, of the publication; empty: all rows. Not part of an epoch: the WAL's
   // decoding knows which filter was in force at each commit.
   std::string where = {};
@@ -35,8 +43,10 @@ struct CaptureRule {
   bool backfill = false;
 
   friend bool operator==(const CaptureRule& a, const CaptureRule& b) {
-    return a.tables == b.tables && a.subject == b.subject && a.format == b.format &&
-           a.columns == b.columns && a.exclude == b.exclude && a.mask == b.mask;
+    return a.tables == b.tables && a.subject == b.subject && a.subject_column == b.subject_column &&
+           a.subject_values == b.subject_values && a.format == b.format && a.columns == b.columns &&
+           a.exclude == b.exclude && a.mask == b.mask && a.hash == b.hash &&
+           a.hash_salt == b.hash_salt && a.rename == b.rename;
   }
 };
 

@@ -42,9 +42,16 @@ Json write_rule(const CaptureRule& rule) {
   Json json = {{"tables", rule.tables},
                {"subject", rule.subject},
                {"format", name_of(kRowFormats, rule.format)}};
+  if (!rule.subject_values.empty()) {
+    json["subject_column"] = rule.subject_column;
+    json["subject_values"] = rule.subject_values;
+  }
   if (!rule.columns.empty()) json["columns"] = rule.columns;
   if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
   if (!rule.mask.empty()) json["mask"] = rule.mask;
+  if (!rule.hash.empty()) json["hash"] = rule.hash;
+  if (!rule.hash_salt.empty()) json["hash_salt"] = rule.hash_salt;
+  if (!rule.rename.empty()) json["rename"] = rule.rename;
   return json;
 }
 
@@ -57,9 +64,38 @@ std::optional<CaptureRule> read_rule(const Json& json) {
   if (!format) return std::nullopt;
   rule.format = *format;
   const auto list = [&](const char* name) { return json.value(name, std::vector<std::string>()); };
+  rule.subject_column = json.value("subject_column", "");
+  rule.subject_values = json.value("subject_values", std::map<std::string, std::string>());
   rule.columns = list("columns");
   rule.exclude = list("exclude");
   rule.mask = list("mask");
+  rule.hash = list("hash");
+  rule.hash_salt = json.value("hash_salt", "");
+  rule.rename = json.value("rename", std::map<std::string, std::string>());
+  return rule;
+}
+
+Json write_outbox(const OutboxRule& rule) {
+  Json json = {{"table", rule.table}, {"subject", rule.subject}, {"id", rule.id},
+               {"key", rule.key},     {"type", rule.type},       {"payload", rule.payload}};
+  if (!rule.headers.empty()) json["headers"] = rule.headers;
+  if (!rule.header_columns.empty()) json["header_columns"] = rule.header_columns;
+  if (!rule.content_type.empty()) json["content_type"] = rule.content_type;
+  return json;
+}
+
+// Throws Json::exception.
+OutboxRule read_outbox(const Json& json) {
+  OutboxRule rule;
+  json.at("table").get_to(rule.table);
+  json.at("subject").get_to(rule.subject);
+  json.at("id").get_to(rule.id);
+  json.at("key").get_to(rule.key);
+  json.at("type").get_to(rule.type);
+  json.at("payload").get_to(rule.payload);
+  rule.headers = json.value("headers", "");
+  rule.header_columns = json.value("header_columns", std::map<std::string, std::string>());
+  rule.content_type = json.value("content_type", "");
   return rule;
 }
 
@@ -72,6 +108,7 @@ Json write_settings(const EpochSettings& settings) {
     json["format"] = name_of(kEventFormats, settings.format);
   for (const auto& rule : settings.captures) json["captures"].push_back(write_rule(rule));
   if (settings.backfill) json["backfill"] = true;
+  for (const auto& rule : settings.outboxes) json["outboxes"].push_back(write_outbox(rule));
   return json;
 }
 
@@ -97,6 +134,8 @@ Result<Epoch> read_epoch(const Json& json) {
       epoch.settings.captures.push_back(std::move(*rule));
     }
     epoch.settings.backfill = settings.value("backfill", false);
+    for (const auto& element : settings.value("outboxes", Json::array()))
+      epoch.settings.outboxes.push_back(read_outbox(element));
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());
@@ -148,7 +187,7 @@ bool Epochs::any_messages() const {
 }
 
 bool Epochs::any_captures() const {
-  return std::ranges::any_of(epochs_, [](const Epoch& e) { return !e.settings.captures.empty(); });
+  return std::ranges::any_of(epochs_, [](const Epoch& e) { return e.settings.carries_rows(); });
 }
 
 bool Epochs::needs_new(const EpochSettings& settings, std::uint32_t timeline) const {

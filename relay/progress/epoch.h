@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "postrider/lsn.h"
 #include "relay/progress/capture_rule.h"
+#include "relay/progress/outbox_rule.h"
 
 namespace postrider {
 
@@ -35,8 +36,12 @@ struct EpochSettings {
   bool message_id = true;  // send Nats-Msg-Id
   bool wal_store = false;  // carry, and count, transactional logical messages
   EventFormat format = EventFormat::kPlain;
-  std::vector<CaptureRule> captures = {};  // empty: row changes are neither carried nor counted
+  std::vector<CaptureRule> captures = {};
   bool backfill = false;  // take the messages of backfills apart, and count logical messages
+  std::vector<OutboxRule> outboxes = {};
+
+  // False: row changes are neither carried nor counted.
+  [[nodiscard]] bool carries_rows() const { return !captures.empty() || !outboxes.empty(); }
 
   friend bool operator==(const EpochSettings&, const EpochSettings&) = default;
 };
@@ -68,7 +73,7 @@ class Epochs {
   [[nodiscard]] const Epoch& at(Lsn lsn) const;
   // True when any epoch counts logical messages, so that the decoder must send them.
   [[nodiscard]] bool any_messages() const;
-  // True when any epoch carries row changes of captured tables.
+  // True when any epoch carries rows of captured tables, or of outbox tables of other tools.
   [[nodiscard]] bool any_captures() const;
 
   // True when a relay with these settings on this timeline has to open an epoch.

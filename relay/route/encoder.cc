@@ -13,7 +13,7 @@ namespace {
 tl::unexpected<Error> malformed(const AssembledEvent& event, const std::string& what) {
   return fail(ErrorKind::kMalformedEvent,
               "event " + event.event->id + " at " + event.position.to_string() + ": " + what,
-              "rows are written by outbox.emit, which refuses this; find who writes otherwise "
+              "outbox.emit refuses this: find who writes otherwise, or into a table of [[outbox]] "
               "(docs/operating.md, \"malformed event\")");
 }
 
@@ -88,9 +88,9 @@ Result<void> write_text(const AssembledEvent& event, HeaderWriter& writer, std::
   return {};
 }
 
-// A row change's comes from names and values, which nobody can be asked to shorten.
+// One that comes from names and values, nobody can be asked to shorten.
 std::size_t longest_subject(const OutboxEvent& event) {
-  return event.id.empty() ? kMaxRowSubjectSize : kMaxSubjectSize;
+  return event.from_template ? kMaxRowSubjectSize : kMaxSubjectSize;
 }
 
 // Row changes have a format of their own.

@@ -24,6 +24,7 @@ void assign(std::optional<std::string>& field, std::optional<std::string_view> v
 
 void read_message(const wire::OutboxMessage& message, OutboxEvent& event) {
   event.id.clear();
+  event.from_template = false;
   wire::append_uuid(event.id, message.id);
   event.subject.assign(message.subject);
   assign(event.key, message.key);
@@ -155,7 +156,9 @@ Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
       relation != relations_.end() || outbox_.contains(oid) || partitions_.contains(oid);
   if (!described) return out_of_order("a change of a relation that it never described");
   const Epoch& epoch = *transaction_->epoch;
-  return on_captured(relation == relations_.end() ? nullptr : relation->second.in(epoch), change);
+  return on_captured(
+      relation == relations_.end() ? CapturedRelation::Reading{} : relation->second.in(epoch),
+      change);
 }
 
 Result<Step> Assembler::feed(const BackfillChange& change) {
@@ -165,21 +168,22 @@ Result<Step> Assembler::feed(const BackfillChange& change) {
       {.op = change.row == nullptr ? RowOp::kTruncate : RowOp::kRead, .row = change.row});
 }
 
-// `table` is nullptr for one that the epoch does not capture.
-Result<Step> Assembler::on_captured(const CapturedTable* table, RowChange change) {
+Result<Step> Assembler::on_captured(CapturedRelation::Reading reading, RowChange change) {
   const Epoch& epoch = *transaction_->epoch;
-  if (table == nullptr) {
-    ++ignored_changes_;
-    if (epoch.settings.captures.empty()) return Step{};
-  }
+  const bool is_event =
+      reading.table != nullptr || (reading.outbox != nullptr && change.op == RowOp::kInsert);
+  // What a service takes away from its own outbox table, nobody asked for.
+  if (!is_event && (reading.outbox == nullptr || change.op == RowOp::kUpdate)) ++ignored_changes_;
+  if (!epoch.settings.carries_rows()) return Step{};
   const auto index = next_index();
   if (!index) return tl::unexpected(index.error());
-  if (table == nullptr) return Step{};
+  if (!is_event) return Step{};
   change.commit_lsn = transaction_->commit_lsn;
   change.fingerprint = transaction_->fingerprint;
   change.source = epoch.settings.source;
-  if (auto written = table->write(change, incoming_); !written)
-    return tl::unexpected(std::move(written.error()));
+  auto written = reading.table != nullptr ? reading.table->write(change, incoming_)
+                                          : reading.outbox->read(*change.row, incoming_);
+  if (!written) return tl::unexpected(std::move(written.error()));
   Step step;
   step.event = release(false);
   hold(*index);

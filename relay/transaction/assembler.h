@@ -110,7 +110,7 @@ class Assembler {
 
   Result<Step> on_event_row(const OutboxTable& table, const wire::Insert& insert);
   Result<Step> on_change(std::uint32_t oid, RowChange change);
-  Result<Step> on_captured(const CapturedTable* table, RowChange change);
+  Result<Step> on_captured(CapturedRelation::Reading reading, RowChange change);
   // Takes the next index of the open transaction; kProtocol outside of one.
   Result<std::uint32_t> next_index();
   // Moves a held event out for the caller.

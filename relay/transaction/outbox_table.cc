@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "relay/wire/bytea.h"
+
 namespace postrider {
 namespace {
 
@@ -16,26 +18,6 @@ tl::unexpected<Error> malformed(const std::string& what) {
       ErrorKind::kMalformedEvent, "outbox.events: " + what,
       "rows are written by outbox.emit alone; if the table was altered, put it back to what "
       "`postrider migrate --print` shows");
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
-// Reads bytea in hex format, which the replication connection pins: "\x" and two digits a byte.
-bool decode_bytea(std::string_view text, std::string& out) {
-  if (!text.starts_with("\\x") || text.size() % 2 != 0) return false;
-  text.remove_prefix(2);
-  out.resize(text.size() / 2);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const int high = hex_digit(text[2 * i]);
-    const int low = hex_digit(text[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
-    out[i] = static_cast<char>(high * 16 + low);
-  }
-  return true;
 }
 
 void assign(std::optional<std::string>& field, const Value& value) {
@@ -66,6 +48,7 @@ Result<void> OutboxTable::read(const wire::Tuple& row, OutboxEvent& event) const
   if (std::ranges::max(column_) >= row.size()) return malformed("a row lacks columns");
   if (at(kId).kind != Value::Kind::kText) return malformed("a row has no id");
   event.id.assign(at(kId).data);
+  event.from_template = false;
   if (at(kSubject).kind != Value::Kind::kText)
     return malformed("row " + event.id + " has no subject");
   event.subject.assign(at(kSubject).data);
@@ -79,7 +62,7 @@ Result<void> OutboxTable::read(const wire::Tuple& row, OutboxEvent& event) const
   if (json == bytes) return malformed("row " + event.id + " must have exactly one payload");
   if (json) {
     event.payload.assign(at(kPayload).data);
-  } else if (!decode_bytea(at(kPayloadBytes).data, event.payload)) {
+  } else if (!wire::decode_bytea(at(kPayloadBytes).data, event.payload)) {
     return malformed("row " + event.id + " has a payload that is not bytea in hex format");
   }
   return {};

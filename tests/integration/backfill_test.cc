@@ -201,6 +201,34 @@ TEST_F(Backfill, WaitsForTransactionsThatWroteBeforeTheTableWasPublished) {
   EXPECT_EQ(changes("t").size() <= 5, true);
 }
 
+TEST_F(Backfill, ReshapesRowsAsTheirChangesAreAndLeavesOutboxTablesAlone) {
+  make_tables(
+      "CREATE TABLE person (id int PRIMARY KEY, mail text, phone text); INSERT INTO person VALUES "
+      "(1, "
+      "'a', 'b'); CREATE TABLE box (id int PRIMARY KEY, payload text); INSERT INTO box VALUES (1, "
+      "'x')");
+  capture(
+      "[[capture]]\ntables = [\"public.person\", \"public.b*\"]\nbackfill = true\nhash = "
+      "[\"mail\"]\nmask = "
+      "[\"phone\"]\n"
+      "rename = { mail = \"m\" }\n"
+      "[[outbox]]\ntable = \"public.box\"\nsubject = \"box\"\nkey = \"\"\ntype = \"\"\n");
+  const auto process = relay();
+  ASSERT_TRUE(wait_for_state("public.person", "complete")) << process->log();
+  app_sql("INSERT INTO person VALUES (2, 'a', 'b'); INSERT INTO box VALUES (2, 'y')");
+  ASSERT_TRUE(wait_for_seq(3, kBackfillPatience)) << process->log();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 3U);
+  auto read = nlohmann::json::parse(messages[0].data)["new"];
+  const auto inserted = nlohmann::json::parse(messages[1].data)["new"];
+  EXPECT_EQ(read["m"], "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb");
+  read["id"] = 2;
+  EXPECT_EQ(read, inserted);
+  EXPECT_EQ(messages[2].subject, "shop.box");
+  EXPECT_EQ(messages[2].data, "y");
+  EXPECT_EQ(sql("SELECT count(*) FROM outbox.backfill"), "1");
+}
+
 TEST_F(Backfill, PausesResumesAndKeepsToItsRate) {
   make_tables(
       "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM "

@@ -172,6 +172,43 @@ TEST_F(Capture, ACopyFollowsEveryKindOfChange) {
   EXPECT_EQ(payload_of("part_low").substr(0, 5), "none:") << "partitions come under their root";
 }
 
+// What a person can check by SQL: docs/capture.md, "Columns".
+TEST_F(Capture, HashesAreThoseThatPostgreSqlMakes) {
+  app_sql(
+      "CREATE TABLE t (id int PRIMARY KEY, mail text, ok bool, n numeric, c char(4), b bytea, "
+      "at timestamptz)");
+  capture(
+      "[[capture]]\ntables = [\"public.t\"]\nhash = [\"mail\", \"ok\", \"n\", \"c\", \"b\", "
+      "\"at\"]\n"
+      "hash_salt = 'sa\"lt\u00e9'\nrename = { mail = \"mail_hash\" }\n");
+  app_sql(
+      R"(INSERT INTO t VALUES (1, NULL, NULL, NULL, NULL, NULL, NULL),
+      (2, '', true, 1.50, 'a', '\x00ff', '2026-01-01 12:00+02'), (3, E'\U0001F600 \n"\\', false, 'NaN', 'abcd', '', 'infinity');
+      UPDATE t SET mail = repeat(E'\u00fc', 100000) WHERE id = 1)");
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 4U);
+  for (const auto& message : messages) {
+    const auto id = *message.header("Postrider-Key");
+    const bool updated = message.header("Postrider-Type") == "update";
+    if (id == "1" && !updated) {
+      EXPECT_EQ(message.data.find("\"mail_hash\":null"), message.data.find("\"mail_hash\""));
+      continue;
+    }
+    EXPECT_EQ(
+        sql("SET TIME ZONE 'UTC'; SELECT bool_and(coalesce(j.value = encode(sha256(convert_to("
+            "'sa\"lt\u00e9' || w.value, 'UTF8')), 'hex'), j.value IS NULL AND w.value IS NULL)) "
+            "FROM t, LATERAL (VALUES ('mail_hash', t.mail), ('ok', format('%s', t.ok)), ('n', "
+            "t.n::text), "
+            "('c', format('%s', t.c)), ('b', t.b::text), ('at', t.at::text)) AS w (name, value), "
+            "LATERAL (SELECT $j$" +
+            message.data + "$j$::jsonb->'new'->>w.name AS value) AS j WHERE id = " + id +
+            (updated ? " AND w.name = 'mail_hash'" : "")),
+        "t")
+        << message.data.substr(0, 1000);
+  }
+}
+
 TEST_F(Capture, RandomChangesMakeTheSameTable) {
   app_sql(
       "CREATE TABLE t (id int PRIMARY KEY, v int, big text); "

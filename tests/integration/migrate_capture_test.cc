@@ -229,6 +229,31 @@ TEST_F(MigrateCapture, AFilterThatWouldBreakTheServiceIsRefused) {
   run("UPDATE item SET region = 'us'");
 }
 
+TEST_F(MigrateCapture, ColumnsThatNoTableHasAreRefused) {
+  run("CREATE TABLE list (id int PRIMARY KEY, mail text)");
+  options.captures = {{.tables = {"public.l*"}, .hash = {"mail"}, .rename = {{"region", "r"}}}};
+  up();  // each has one of them
+  for (const CaptureRule& rule : std::vector<CaptureRule>{
+           {.tables = {"public.item"}, .hash = {"regoin"}},
+           {.tables = {"public.item"}, .subject_column = "regoin", .subject_values = {{"a", "b"}}},
+           {.tables = {"public.item"},
+           .subject_column = "region",
+           .subject_values = {{"a", "b.{column:regoin}"}}},
+           {.tables = {"public.item"}, .exclude = {"regoin"}},
+           {.tables = {"public.item"}, .subject = "a.{column:id}.{column:regoin}"},
+           {.tables = {"public.item"}, .rename = {{"regoin", "x"}}}}) {
+    options.captures = {rule};
+    const auto error = refusal();
+    EXPECT_EQ(error.kind, ErrorKind::kConfiguration) << error.context;
+    EXPECT_NE(error.context.find("column regoin"), std::string::npos) << error.context;
+  }
+  options.captures = {{.tables = {"public.item"}, .rename = {{"id", "region"}}}};
+  EXPECT_NE(refusal().context.find("has a column region"), std::string::npos);
+  options.captures = {
+      {.tables = {"public.item"}, .exclude = {"region"}, .rename = {{"id", "region"}}}};
+  up();
+}
+
 TEST_F(MigrateCapture, APartitionWithoutIdentityIsFound) {
   run("CREATE TABLE part (id int) PARTITION BY RANGE (id); ALTER TABLE part REPLICA IDENTITY FULL; "
       "CREATE TABLE part_low PARTITION OF part FOR VALUES FROM (0) TO (10)");

@@ -117,6 +117,76 @@ TEST_F(CapturedTableTest, LeavesOutAndMasks) {
   EXPECT_EQ(event_.subject, "x.%2A%2A%2A.%2A%2A%2A");
 }
 
+// The hashes are sha256sum's, of "s\n" and the text.
+TEST_F(CapturedTableTest, HashesWhatIsNotNull) {
+  const std::string of_big = "635cad9a823d6c9f829ee5e6ecfa99fd56631e26caa92964604b05fe5c3f55dd";
+  const std::string of_true = "33020f57dc5c58a7ee91e5dd2e3d84dc8b8f112fe993d6edc662fa3fdfeb645f";
+  const std::string of_null = "bd2a6c25a0e2f2e80d94b729858fde450b165e0fef09d6be88847dda60a01f68";
+  CaptureRule rule{.tables = {"*.*"},
+                   .subject = "x.{column:big}",
+                   .exclude = {"n"},
+                   .hash = {"big", "flag", "doc"},
+                   .hash_salt = "s\n"};
+  describe('f', rule);
+  EXPECT_EQ(update('O', {"1", kNull, "7", "null", "\xc3\xa9x"}, {"1", "t", "7", kNull, kUnchanged}),
+            R"({"op":"update","schema":"public","table":"t","new":{"id":1,"flag":")" + of_true +
+                R"(","doc":null,"big":")" + of_big + R"("},"old":{"id":1,"flag":null,"doc":")" +
+                of_null + R"(","big":")" + of_big + R"("}})")
+      << "JSON's null is hashed like other text";
+  EXPECT_EQ(event_.subject, "x." + of_big);
+  const auto row = tuple({"1", "t", "7", kNull, "\xc3\xa9x"});
+  EXPECT_EQ(write({.op = RowOp::kRead, .row = &row}),
+            R"({"op":"read","schema":"public","table":"t","new":{"id":1,"flag":")" + of_true +
+                R"(","doc":null,"big":")" + of_big + R"("}})")
+      << "of a backfill, too";
+  describe('d', rule);
+  EXPECT_NE(insert({"1", "t", "7", kNull, kUnchanged}).find(R"("unchanged":["big"])"),
+            std::string::npos);
+  rule.format = RowFormat::kDebezium;
+  rule.hash = {"id"};
+  rule.hash_salt = "";
+  describe('d', rule);
+  const auto json = nlohmann::json::parse(insert({"", "t", "7", kNull, "x"}));
+  EXPECT_EQ(json["after"]["id"],
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(event_.key, json["after"]["id"]) << "the key tells no more than the row";
+}
+
+TEST_F(CapturedTableTest, RenamesEverywhereButInTheRule) {
+  CaptureRule rule{.tables = {"*.*"},
+                   .subject = "{key}.{column:big}",
+                   .mask = {"doc"},
+                   .rename = {{"id", "ID \"x\""}, {"big", "doc"}, {"doc", "big"}}};
+  describe('d', rule);
+  EXPECT_EQ(update('K', {"1", kNull, kNull, kNull, kNull}, {"2", "f", "1", "null", kUnchanged}),
+            R"({"op":"update","schema":"public","table":"t",)"
+            R"("new":{"ID \"x\"":2,"flag":false,"n":"1","big":"***"},"old":{"ID \"x\"":1},)"
+            R"("unchanged":["doc"]})");
+  EXPECT_EQ(event_.key, "2");
+  insert({"1", "t", kNull, "null", "Y"});
+  EXPECT_EQ(event_.subject, "1.Y") << "by the table's own name";
+  rule.mask = {};
+  rule.format = RowFormat::kDebezium;
+  describe('f', rule);
+  const auto json = nlohmann::json::parse(remove('O', {"1", kNull, kNull, "{}", "Y"}));
+  EXPECT_EQ(json["before"]["doc"], "Y");
+  EXPECT_EQ(json["before"]["big"], "{}");
+  rule.format = RowFormat::kPostrider;
+  describe('d', rule);
+  EXPECT_NE(insert({"1", "t", kNull, "null", "Y"}).find(R"("json_null":["big"])"),
+            std::string::npos);
+}
+
+// The table came to have the name after the rule was made: migrate refuses it before.
+TEST_F(CapturedTableTest, NeverGivesANameTwice) {
+  describe('d', {.tables = {"*.*"}, .rename = {{"id", "flag"}, {"n", "id"}, {"doc", "new"}}});
+  EXPECT_EQ(insert({"1", "t", "2", "3", "x"}),
+            R"({"op":"insert","schema":"public","table":"t",)"
+            R"("new":{"id":1,"flag":true,"n":"2","new":3,"big":"x"}})");
+  describe('d', {.tables = {"*.*"}, .exclude = {"flag"}, .rename = {{"id", "flag"}}});
+  EXPECT_NE(insert({"1", "t", "2", "3", "x"}).find(R"("flag":1)"), std::string::npos);
+}
+
 TEST_F(CapturedTableTest, MakesSubjectsThatStayWithinTheirTokens) {
   describe('d', {.tables = {"*.*"}, .subject = "{schema}.{op}.{column:big}.{column:n}.end"});
   insert({"1", "t", kNull, "{}", "a.b>*\r\n\xc3\xa9"});
@@ -127,6 +197,31 @@ TEST_F(CapturedTableTest, MakesSubjectsThatStayWithinTheirTokens) {
   EXPECT_NE(event_.subject, first) << "cut values stay apart";
   EXPECT_LT(event_.subject.size(), 140U);
   EXPECT_NE(first.find(".%00.end"), std::string::npos) << first;
+}
+
+TEST_F(CapturedTableTest, ChoosesTheSubjectByAColumnsValue) {
+  CaptureRule rule{.tables = {"*.*"},
+                   .subject = "rest.{op}",
+                   .subject_column = "big",
+                   .subject_values = {{"eu", "eu.{table}"}, {"", "nothing"}},
+                   .rename = {{"big", "region"}}};
+  describe('d', rule);
+  const auto subject = [&](const std::string& value) {
+    insert({"1", "t", "2", "{}", value});
+    return event_.subject;
+  };
+  EXPECT_EQ(subject("eu"), "eu.t");
+  EXPECT_EQ(subject("EU"), "rest.insert");
+  EXPECT_EQ(subject(""), "nothing");
+  EXPECT_EQ(subject(kNull), "rest.insert");
+  EXPECT_EQ(subject(kUnchanged), "rest.insert") << "the WAL does not tell";
+  remove('K', {"1", kNull, kNull, kNull, kNull});
+  EXPECT_EQ(event_.subject, "rest.delete");
+  write({.op = RowOp::kTruncate});
+  EXPECT_EQ(event_.subject, "rest.truncate");
+  describe('f', rule);
+  remove('O', {"1", "t", "2", "{}", "eu"});
+  EXPECT_EQ(event_.subject, "eu.t");
 }
 
 TEST_F(CapturedTableTest, KeysAreFitForAHeader) {

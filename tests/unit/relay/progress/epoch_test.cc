@@ -50,13 +50,44 @@ TEST(Epochs, KeepFormatAndCaptures) {
   anew.captures = {{.tables = {"public.*"},
                     .subject = "rows.{table}",
                     .format = RowFormat::kDebezium,
+                    .subject_column = "f",
+                    .subject_values = {{"x", "y"}},
                     .columns = {"a"},
                     .exclude = {"b"},
                     .mask = {"c"},
+                    .hash = {"d"},
+                    .hash_salt = "salt",
+                    .rename = {{"d", "e"}},
                     .where = ""}};
   Epochs epochs;
   epochs.open(1, Lsn{}, settings(true));
   EXPECT_EQ(epochs.to_json().find("captures"), std::string::npos) << "as older binaries wrote it";
+  auto other = anew;
+  other.captures[0].hash = {"d", "f"};
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].hash_salt = "a";
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].subject_values = {{"x", "z"}};
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].subject_column = "g";
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures[0].rename = {{"a", "b"}};
+  EXPECT_NE(other, anew);
+  other = anew;
+  other.captures = {};
+  other.outboxes = {{.table = "a.b", .key = "", .headers = "h", .content_type = "c/d"},
+                    {.table = "a.c", .header_columns = {{"X", "x"}}}};
+  EXPECT_TRUE(other.carries_rows());
+  Epochs with_outboxes;
+  with_outboxes.open(1, Lsn{}, other);
+  const auto read_outboxes = Epochs::from_json(with_outboxes.to_json());
+  ASSERT_TRUE(read_outboxes.has_value());
+  EXPECT_EQ(read_outboxes->newest(), with_outboxes.newest());
+  EXPECT_TRUE(read_outboxes->any_captures());
   EXPECT_FALSE(epochs.any_captures());
   EXPECT_TRUE(epochs.needs_new(anew, 1));
   epochs.open(1, Lsn{0x200}, anew);

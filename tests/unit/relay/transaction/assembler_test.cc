@@ -168,6 +168,32 @@ TEST_F(AssemblerTest, ARowThatTookAnotherKeyAndIsNotWholeIsTold) {
   EXPECT_EQ(step.moved->key[1], (std::pair<std::string_view, std::string_view>("part", "long")));
 }
 
+TEST_F(AssemblerTest, InsertsOfAnExistingOutboxAreEventsAndWhatFollowsThemIsCountedAlone) {
+  EpochSettings outboxes{.source = "shop"};
+  outboxes.outboxes = {{.table = "public.orders", .key = "", .type = "", .payload = "id"}};
+  outboxes.outboxes[0].subject = "o";
+  outboxes.captures = {{.tables = {"public.*"}}};
+  epochs_.open(1, Lsn{0xe00}, outboxes);
+  const auto ignored = assembler_.ignored_changes();
+  must(begin_bytes(0xe00, 9));
+  must(insert_bytes(kOther, {"1"}));
+  const auto deleted = must(delete_bytes(kOther, 'K', {"1"}));
+  EXPECT_FALSE(deleted.event);
+  must(truncate_bytes({kOther}));
+  EXPECT_EQ(assembler_.ignored_changes(), ignored);
+  must(update_bytes(kOther, 0, {}, {"2"}));
+  EXPECT_EQ(assembler_.ignored_changes(), ignored + 1);
+  const auto first = must(insert_bytes(kOther, {"3"}));
+  EXPECT_EQ(first.event->event->id, "1");
+  EXPECT_EQ(first.event->event->subject, "o");
+  const auto last = must(commit_bytes(0xe00, 0xe20));
+  EXPECT_EQ(last.event->event->id, "3");
+  EXPECT_EQ(last.event->position.index, 4U);
+  must(begin_bytes(0xf00, 9));
+  must(insert_bytes(kOther, {"4"}));
+  EXPECT_EQ(feed(insert_bytes(kOther, {kNull})).error().kind, ErrorKind::kMalformedEvent);
+}
+
 // ALTER TABLE between two changes of one transaction.
 TEST_F(AssemblerTest, ATableIsReadAsItsNewestDescriptionSays) {
   must(begin_bytes(0x900, 8));
