@@ -233,7 +233,7 @@ void ApplySession::apply_pending() try {
   look_at_barrier();
 }
 
-void ApplySession::apply_batch(std::size_t transactions, std::size_t events) {
+void ApplySession::apply_batch(std::size_t transactions, std::size_t events) try {
   const std::span<const ReceivedEvent> batch(pending_.events.data(), events);
   const Cursor to = pending_.ends[transactions - 1];
   std::string at;
@@ -267,6 +267,11 @@ void ApplySession::apply_batch(std::size_t transactions, std::size_t events) {
     status.transactions_total += transactions;
     status.cursor = cursor_;
   });
+} catch (const Failure& failure) {
+  // What came before the halt is applied first: a person alters a table for what comes behind it,
+  // and rows that name a column as it was called before could then not be written any more.
+  if (failure.error().kind != ErrorKind::kReplicaTable || transactions == 1) throw;
+  one_by_one_until_ = pending_.ends[transactions - 1].ordinal;
 }
 
 void ApplySession::drop_applied(std::size_t transactions, std::size_t events) {

@@ -19,6 +19,10 @@ constexpr const char* kSettings =
     "SET LOCAL xmloption = 'content'; SET LOCAL array_nulls = on; "
     "SET CONSTRAINTS ALL DEFERRED";
 
+std::string place_of(const ReceivedEvent& event) {
+  return "ordinal " + std::to_string(event.place.ordinal) + ", " + event.subject + ": ";
+}
+
 bool is_constraint_violation(const pqxx::sql_error& e) {
   return sql::sqlstate(e).starts_with("23");
 }
@@ -50,20 +54,20 @@ bool ReplicaProjection::collect_from(pqxx::transaction_base& tx,
   changes_.clear();
   for (const auto& event : events) {
     if (!replica::is_row_change(event) || !tables_.takes_subject(event.subject)) continue;
-    const auto at = "ordinal " + std::to_string(event.place.ordinal) + ", " + event.subject + ": ";
     if (replica::is_debezium(event))
-      throw Failure(ErrorKind::kReplicaTable, at + "a row change in Debezium's envelope",
+      throw Failure(ErrorKind::kReplicaTable,
+                    place_of(event) + "a row change in Debezium's envelope",
                     "it does not hold every value exactly: set capture.format = \"postrider\", or "
                     "narrow replica.subjects");
     if (const auto parsed = replica::parse_row_json(event.payload, row_); !parsed)
-      throw std::runtime_error(at + parsed.error().context);
+      throw std::runtime_error(place_of(event) + parsed.error().context);
     ReplicaTable* table = tables_.find(tx, row_, event.subject);
     if (table == nullptr) continue;
     BoundChange& bound = changes_.emplace_back();
     bound.table = table;
     if (auto decoded = table->decoder.decode(row_, bound.change, unknown_); !decoded) {
       Error error = std::move(decoded.error());
-      error.context = at + error.context;
+      error.context = place_of(event) + error.context;
       if (error.kind == ErrorKind::kReplicaTable) throw Failure(std::move(error));
       throw std::runtime_error(error.context);
     }

@@ -148,6 +148,8 @@ void ReplicaTables::add_columns(pqxx::transaction_base& tx, const ReplicaTable& 
                                 const std::vector<std::string>& names) {
   const Name source{table.source_schema, table.source_name};
   const auto found = SourceCatalog(options_.source_conninfo).find(source.first, source.second);
+  // A table whose rows still wait for deferred checks cannot be altered.
+  tx.exec("SET CONSTRAINTS ALL IMMEDIATE");
   const bool has_rows = !tx.exec("SELECT 1 FROM " + full_name(table.target) + " LIMIT 1").empty();
   for (const auto& name : names) {
     const auto by_hand = "ALTER TABLE " + full_name(table.target) + " ADD COLUMN " +

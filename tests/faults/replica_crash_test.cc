@@ -24,12 +24,12 @@ constexpr const char* kExternal = R"(
 ALTER TABLE item ALTER big SET STORAGE EXTERNAL;
 ALTER TABLE pair ALTER big SET STORAGE EXTERNAL;
 ALTER TABLE child ALTER big SET STORAGE EXTERNAL;
-CREATE PROCEDURE churn(seed double precision, rounds int) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE churn(seed double precision, rounds int, keys int DEFAULT 30, truncates bool DEFAULT true) LANGUAGE plpgsql AS $$
 DECLARE r int; k int; m int; large text;
 BEGIN
   PERFORM setseed(seed);
   FOR i IN 1..rounds LOOP
-    r := floor(random() * 100); k := floor(random() * 30); m := floor(random() * 30);
+    r := floor(random() * 100); k := floor(random() * keys); m := floor(random() * keys);
     large := repeat(chr(97 + i % 26), 3000);
     BEGIN
       CASE
@@ -41,8 +41,8 @@ BEGIN
         WHEN r < 38 THEN DELETE FROM item WHERE id = k; INSERT INTO item VALUES (k, i, NULL);
         WHEN r < 46 THEN INSERT INTO pair VALUES ('k' || k % 4, m % 4 + CASE WHEN r % 2 = 0 THEN 0.0 ELSE 0.00 END, i, large);
         WHEN r < 52 THEN UPDATE pair SET v = i WHERE b = m % 4;
-        WHEN r < 56 THEN UPDATE pair SET b = b + 0.000 WHERE a = 'k' || k % 4;
-        WHEN r < 59 THEN DELETE FROM pair WHERE a = 'k' || k % 4;
+        WHEN r < 56 THEN UPDATE pair SET b = b + 0.000 WHERE a = 'k' || k % 4 AND (keys = 30 OR b = m);
+        WHEN r < 59 THEN DELETE FROM pair WHERE a = 'k' || k % 4 AND (keys = 30 OR b = m);
         WHEN r < 68 THEN INSERT INTO parent VALUES (k, 'c' || m);
         WHEN r < 74 THEN INSERT INTO child VALUES (i, k, large);
         WHEN r < 79 THEN UPDATE child SET parent = m WHERE parent = k;
@@ -53,22 +53,19 @@ BEGIN
         WHEN r < 93 THEN UPDATE bag SET v = m WHERE v = k;
         WHEN r < 95 THEN DELETE FROM bag WHERE v = k;
         WHEN r < 98 THEN INSERT INTO item VALUES (k, -1, 'aborted'); RAISE EXCEPTION 'roll this back';
+        WHEN NOT truncates THEN NULL;
         WHEN r < 99 THEN TRUNCATE item;
         ELSE TRUNCATE parent, child, bag;
       END CASE;
     EXCEPTION WHEN unique_violation OR foreign_key_violation OR raise_exception THEN NULL;
     END;
-    IF i % (1 + m) = 0 THEN COMMIT; END IF;
+    IF i % (1 + m % 30) = 0 THEN COMMIT; END IF;
   END LOOP;
 END $$;)";
 
-class ReplicaCrash : public ReplicaWorld {
+class ReplicaOfChurn : public ReplicaWorld {
  protected:
-  ReplicaCrash() {
-    sql(std::string(kTables) + kExternal);
-    applier_sql(kTables);
-    replicate("[[capture]]\ntables = [\"public.*\"]\n", "[[replica]]\n", "batch_events = 300");
-  }
+  ReplicaOfChurn() { sql(std::string(kTables) + kExternal); }
   std::uint64_t applied() {
     const auto text = target_sql("SELECT ordinal FROM postrider.cursor WHERE readmodel = 'copy'");
     return text.empty() ? 0 : std::stoull(text);
@@ -83,6 +80,15 @@ class ReplicaCrash : public ReplicaWorld {
           }
         },
         kPatience);
+  }
+  int verify_now() { return postrider({"verify", "copy", "--config", replica_config("verify")}); }
+};
+
+class ReplicaCrash : public ReplicaOfChurn {
+ protected:
+  ReplicaCrash() {
+    applier_sql(kTables);
+    replicate("[[capture]]\ntables = [\"public.*\"]\n", "[[replica]]\n", "batch_events = 300");
   }
   void expect_equal() {
     for (const char* table : {"item", "pair", "parent", "child", "bag"}) expect_same(table);
@@ -120,7 +126,7 @@ TEST_F(ReplicaCrash, UnderKillsOfEveryPartEndsEqualToItsSource) {
     }
     writer.join();
     if (round % 3 == 2) {
-      EXPECT_EQ(postrider({"verify", "copy", "--config", replica_config("verify")}), 0) << output();
+      EXPECT_EQ(verify_now(), 0) << output();
     }
     if (HasFailure()) return;
   }
@@ -154,6 +160,56 @@ INSTANTIATE_TEST_SUITE_P(Failpoints, ReplicaCrashAt,
                              if (c == '.') c = '_';
                            return name;
                          });
+
+// Rows that were there before, and services that change them meanwhile.
+class ReplicaBackfill : public ReplicaOfChurn {
+ protected:
+  ReplicaBackfill() {
+    sql("INSERT INTO item SELECT i, 0, repeat('i', 3000) FROM generate_series(0, 2999) i; INSERT "
+        "INTO pair SELECT 'k' || i % 4, i + 0.00, 0, repeat('p', 3000) FROM generate_series(0, "
+        "1999) i; INSERT INTO bag SELECT i % 7, '{}' FROM generate_series(1, 50) i; GRANT SELECT, "
+        "UPDATE ON ALL TABLES IN SCHEMA public TO owner");
+    replicate(
+        "[[capture]]\ntables = [\"public.item\", \"public.pair\"]\nbackfill = true\n"
+        "[[capture]]\ntables = [\"public.bag\"]\n",
+        "[[replica]]\ncreate = true\n", "batch_events = 300");
+  }
+  bool all_complete() {
+    return sql("SELECT count(*) FILTER (WHERE state = 'complete') >= 2 AND bool_and(state = "
+               "'complete') FROM outbox.backfill") == "t";
+  }
+};
+
+TEST_F(ReplicaBackfill, UnderChangesAndKillsEndsEqualToItsSource) {
+  auto relay = start("relay");
+  auto applier = start("apply");
+  std::mt19937 random(20261125);
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    std::thread writer(
+        [&] { sql("CALL churn(" + std::to_string(0.05 * (round + 1)) + ", 500, 3000, false)"); });
+    EXPECT_TRUE(wait_for_seq(last_seq() + 100 + random() % 300, kPatience)) << relay->log();
+    if (round % 2 == 0) {
+      applier->kill();
+      applier = start("apply");
+    } else {
+      relay->kill();
+      relay = start("relay");
+    }
+    writer.join();
+    if (HasFailure()) return;
+  }
+  ASSERT_TRUE(dev::wait_until([&] { return all_complete(); }, kPatience)) << relay->log();
+  EXPECT_EQ(verify_now(), 1) << "the table without key is not backfilled yet: " << output();
+  ASSERT_EQ(postrider({"backfill", "start", "public.bag", "--replace", "--follow", "--config",
+                       replica_config("backfill")}),
+            0)
+      << output();
+  sql("CALL churn(0.9, 300, 3000, false)");
+  EXPECT_EQ(verify_now(), 0) << output();
+  ASSERT_TRUE(wait_until_applied(last_seq())) << applier->log();
+  for (const char* table : {"item", "pair", "bag"}) expect_same(table);
+}
 
 }  // namespace
 }  // namespace postrider::test

@@ -68,6 +68,21 @@ TEST_F(ReplicaDefinition, ANewColumnIsAddedWithWhatOlderRowsHold) {
   expect_halt("it was renamed or dropped since");
 }
 
+TEST_F(ReplicaDefinition, ARenamedColumnIsRenamedAtTheHalt) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, name text)");
+  applier_sql("CREATE TABLE t (id int PRIMARY KEY, name text)");
+  capture("\"public.*\"");
+  // All in the stream before anybody applies: rows under the old name and under the new one.
+  app_sql("INSERT INTO t VALUES (1, 'before')");
+  app_sql("UPDATE t SET name = 'still before'");
+  app_sql("ALTER TABLE t RENAME COLUMN name TO title; INSERT INTO t VALUES (2, 'after')");
+  expect_halt("ADD COLUMN \"title\"");
+  EXPECT_EQ(target_sql("SELECT string_agg(t::text, ' ') FROM t"), "(1,\"still before\")");
+  applier_sql("ALTER TABLE t RENAME COLUMN name TO title");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  expect_same("t");
+}
+
 TEST_F(ReplicaDefinition, ColumnsThatAreIgnoredStayOut) {
   app_sql(
       "CREATE TABLE t (id int PRIMARY KEY, a int, secret text, whole int GENERATED ALWAYS AS (a * "
@@ -103,7 +118,8 @@ TEST_F(ReplicaDefinition, WhatCannotBeWrittenHaltsAndSaysWhy) {
   expect_halt("ADD PRIMARY KEY");
   applier_sql("ALTER TABLE t ADD PRIMARY KEY (id) DEFERRABLE");
   expect_halt("NOT DEFERRABLE");
-  applier_sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (v)");
+  applier_sql(
+      "ALTER TABLE t DROP CONSTRAINT t_pkey; TRUNCATE t; ALTER TABLE t ADD PRIMARY KEY (v)");
   app_sql("DELETE FROM t");
   expect_halt("primary key that the source's has");
   applier_sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (id)");

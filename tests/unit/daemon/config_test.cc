@@ -120,5 +120,36 @@ TEST_F(ConfigFile, ThatHoldsAPasswordAndOthersMayReadIsWarnedOf) {
   EXPECT_TRUE(load_config(path_).warnings.empty());
 }
 
+TEST_F(ConfigFile, ReplicasFindTheirReadModelAndWhatIsCaptured) {
+  const std::string base =
+      "[source]\nname = \"shop\"\nconninfo = \"host=/tmp\"\n[[capture]]\ntables = "
+      "[\"public.*\"]\nmask = [\"email\"]\n[[readmodel]]\nname = \"copy\"\nschema = \"mine\"\n";
+  write(base +
+        "[[replica]]\n[[replica]]\ntables = [\"sales.*\"]\nschema = \"other\"\ncreate = "
+        "true\non_new_column = \"add\"\nsubjects = \"shop.cdc.>\"\n");
+  const auto config = load_config(path_);
+  ASSERT_EQ(config.readmodels.size(), 1U);
+  const auto& replicas = config.readmodels[0].replicas;
+  ASSERT_EQ(replicas.rules.size(), 2U);
+  EXPECT_EQ(replicas.rules[0].schema, "mine");
+  EXPECT_EQ(replicas.rules[0].tables, std::vector<std::string>{"*.*"});
+  EXPECT_EQ(replicas.rules[0].on_new_column, replica::OnNewColumn::kHalt);
+  EXPECT_FALSE(replicas.rules[0].create);
+  EXPECT_EQ(replicas.rules[1].schema, "other");
+  EXPECT_EQ(replicas.rules[1].on_new_column, replica::OnNewColumn::kAdd);
+  EXPECT_EQ(replicas.source_conninfo, "host=/tmp");
+  EXPECT_TRUE(replicas.carried("public", "t")->masks("email"));
+  EXPECT_FALSE(replicas.carried("sales", "t").has_value());
+
+  write(base + "[[replica]]\nsubjects = \"other.>\"\n");
+  EXPECT_THAT(refusal(), HasSubstr("replica.subjects"));
+  write(base + "[[replica]]\nreadmodel = \"cpy\"\n");
+  EXPECT_THAT(refusal(), HasSubstr("did you mean \"copy\""));
+  write(base + "source = \"else\"\n[[replica]]\ncreate = true\n");
+  EXPECT_THAT(refusal(), HasSubstr("look at source"));
+  write(base);
+  EXPECT_THAT(refusal(), HasSubstr("no projection and no replica"));
+}
+
 }  // namespace
 }  // namespace postrider
