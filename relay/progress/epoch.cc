@@ -72,6 +72,7 @@ Json write_settings(const EpochSettings& settings) {
     json["format"] = name_of(kEventFormats, settings.format);
   for (const auto& rule : settings.captures) json["captures"].push_back(write_rule(rule));
   if (settings.backfill) json["backfill"] = true;
+  if (settings.part_bytes != 0) json["part_bytes"] = settings.part_bytes;
   return json;
 }
 
@@ -97,6 +98,7 @@ Result<Epoch> read_epoch(const Json& json) {
       epoch.settings.captures.push_back(std::move(*rule));
     }
     epoch.settings.backfill = settings.value("backfill", false);
+    epoch.settings.part_bytes = settings.value("part_bytes", std::size_t{0});
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());

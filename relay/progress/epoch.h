@@ -7,6 +7,7 @@
 // received under.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -36,7 +37,8 @@ struct EpochSettings {
   bool wal_store = false;  // carry, and count, transactional logical messages
   EventFormat format = EventFormat::kPlain;
   std::vector<CaptureRule> captures = {};  // empty: row changes are neither carried nor counted
-  bool backfill = false;  // take the messages of backfills apart, and count logical messages
+  bool backfill = false;       // take the messages of backfills apart, and count logical messages
+  std::size_t part_bytes = 0;  // of a row change's payload in one message; 0: rows are not split
 
   friend bool operator==(const EpochSettings&, const EpochSettings&) = default;
 };
