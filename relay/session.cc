@@ -267,7 +267,7 @@ void Session::handle(const Step& step) {
     if (step.end) handle(*step.end, false);
     return;
   }
-  left_ = Left{*step.event, value_or_throw(part_count(*step.event)), 0, false, step.end};
+  left_ = Left{*step.event, value_or_throw(part_count(*step.event)), 0, step.end};
   publish_next();
 }
 
@@ -282,7 +282,6 @@ void Session::publish_next() {
     sent = publish(message, ends && left.end ? std::optional(left.end->end_lsn) : std::nullopt);
     ++left.next;
   }
-  left.sent = sent;
   if (left.next < left.count) return;
   const auto end = left.end;
   left_.reset();

@@ -130,7 +130,6 @@ class Session {
     AssembledEvent event;  // views the assembler's, which is not fed meanwhile
     std::uint32_t count = 1;
     std::uint32_t next = 0;
-    bool sent = false;
     std::optional<TransactionEnd> end;
   };
 

@@ -160,6 +160,7 @@ Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
 }
 
 Result<Step> Assembler::feed(const BackfillChange& change) {
+  forget_large();
   if (!transaction_) return out_of_order("a backfilled row without a begin");
   return on_captured(
       change.table.in(*transaction_->epoch),
