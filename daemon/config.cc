@@ -82,6 +82,8 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
        [&](V v) { relay.window_messages = static_cast<std::size_t>(v.integer(1, 8192)); }},
       {"relay", "window_bytes",
        [&](V v) { relay.window_bytes = static_cast<std::size_t>(v.integer(4096, 32LL << 20U)); }},
+      {"relay", "part_bytes",
+       [&](V v) { relay.part_bytes = static_cast<std::size_t>(v.integer(65536, 32LL << 20U)); }},
       {"relay", "message_id", [&](V v) { relay.message_id = v.boolean(); }},
       {"relay", "format",
        [&](V v) {

@@ -85,7 +85,7 @@ void ApplySession::apply_piece() {
     open_.reset();
     // It cannot be parked either: it does not fit into memory.
     refusal->first_ordinal = cursor_.ordinal + 1;
-    if (piece.ends) refusal->last_ordinal = piece.events.back().place.ordinal;
+    if (piece.ends) refusal->last_ordinal = piece.to.ordinal;
     refusal->position = open_first_;
     target_.write_stop(*refusal, cursor_);
     throw Failure(poison(options_.name, *refusal, "refuses"));
@@ -112,7 +112,7 @@ void ApplySession::skip_piece() {
   open_or_move(piece);
   Stop part = *skip_;
   part.first_ordinal = first;
-  part.last_ordinal = piece.events.back().place.ordinal;
+  part.last_ordinal = piece.to.ordinal;
   open_->set_aside(part, piece.events, "skip");
   last_statement_ = now_;
   if (piece.ends) {

@@ -177,8 +177,10 @@ void ApplySession::take_input() {
       board_.update([](ReadModelStatus& status) { ++status.skipped_total; });
       continue;
     }
-    pending_.bytes += event.size();
-    pending_.events.push_back(std::move(event));
+    auto whole = value_or_throw(row_parts_.add(std::move(event)));
+    if (!whole) continue;
+    pending_.bytes += whole->size();
+    pending_.events.push_back(std::move(*whole));
     if (!chain_->in_transaction()) {
       pending_.sizes.push_back(pending_.events.size() - pending_.complete);
       pending_.ends.push_back(chain_->end());
@@ -254,7 +256,7 @@ void ApplySession::apply_batch(std::size_t transactions, std::size_t events) try
   last_statement_ = now_;
   if (refusal) {
     refusal->first_ordinal = batch.front().place.ordinal;
-    refusal->last_ordinal = batch.back().place.ordinal;
+    refusal->last_ordinal = to.ordinal;
     refusal->position = batch.front().place.position.to_string();
     on_refusal(*refusal, transactions, events);
     return;

@@ -23,6 +23,7 @@
 #include "readmodel/progress/chain.h"
 #include "readmodel/progress/coverage.h"
 #include "readmodel/progress/place.h"
+#include "readmodel/progress/row_parts.h"
 #include "readmodel/projection.h"
 #include "readmodel/status.h"
 
@@ -101,6 +102,7 @@ class ApplySession {
 
   Cursor cursor_;  // committed
   std::optional<Chain> chain_;
+  RowParts row_parts_;  // at most one row, beside what is pending
   Coverage coverage_;
   Pending pending_;
   std::optional<Barrier> barrier_;             // set by verify; the database enforces it

@@ -50,6 +50,7 @@ struct RelayOptions {
   EventFormat format = EventFormat::kPlain;
   std::vector<CaptureRule> captures;
   std::vector<OutboxRule> outboxes;
+  std::size_t part_bytes = 512UL * 1024;  // of a row change's payload in one message
   bool accept_public_emit = false;
   bool announce = true;
   milliseconds ack_timeout{10'000};

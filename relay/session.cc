@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/failpoint.h"
+#include "relay/route/parts.h"
 
 namespace postrider {
 namespace {
@@ -41,6 +42,22 @@ Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& op
   binding.captures = captures;
   binding.unreadable_up_to = open.start.mark.seq < open.stream.last_seq ? open.stream.last_seq : 0;
   return binding;
+}
+
+// Of an event of the outbox, a row whose headers alone are too long, or a row of an epoch that
+// split later than this broker needs.
+Failure too_large(const AssembledEvent& event, std::size_t bytes, std::size_t most) {
+  const bool row = event.event->id.empty();
+  return {
+      ErrorKind::kTooLarge,
+      (row ? std::string("the row change") : "event " + event.event->id) + " at " +
+          event.position.to_string() + " needs " + std::to_string(bytes) +
+          " bytes, the broker's max_payload is " + std::to_string(most),
+      row ? "raise the broker's max_payload: this commit keeps the part size, " +
+                std::to_string(event.epoch->settings.part_bytes) +
+                " (0: not split), of its epoch (docs/operating.md, \"too large\")"
+          : "raise the broker's max_payload, and lower outbox.settings.max_payload_bytes to fit "
+            "it so that emit refuses such events"};
 }
 
 }  // namespace
@@ -107,7 +124,7 @@ bool Session::finished() const {
 }
 
 bool Session::caught_up() const {
-  return received_ >= caught_up_target_ && window_.empty() && !assembler_.in_transaction() &&
+  return received_ >= caught_up_target_ && window_.empty() && between_transactions() &&
          resume_.done();
 }
 
@@ -185,7 +202,7 @@ void Session::take_input() {
 
 void Session::handle(const wire::Keepalive& keepalive) {
   if (keepalive.reply_requested) status_owed_ = true;
-  if (assembler_.in_transaction()) return;
+  if (!between_transactions()) return;
   if (auto fits = resume_.on_caught_up(keepalive.end); !fits)
     throw Failure(std::move(fits.error()));
   received_ = std::max(received_, keepalive.end);
@@ -219,6 +236,11 @@ void Session::handle(const wire::XLogData& data) {
 }
 
 bool Session::take_change() {
+  if (left_) {
+    last_frame_ = now_;  // nothing is read meanwhile: no silence of the walsender's
+    publish_next();
+    return true;
+  }
   if (!truncate_left_.oids.empty()) {
     const auto oid = truncate_left_.oids.back();
     truncate_left_.oids.pop_back();
@@ -241,13 +263,36 @@ void Session::handle(const Step& step) {
   if (step.begin)
     if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)
       throw Failure(std::move(fits.error()));
-  bool sent = false;
-  if (step.event)
-    sent = handle(*step.event, step.end ? std::optional(step.end->end_lsn) : std::nullopt);
-  if (step.end) handle(*step.end, sent);
+  if (!step.event) {
+    if (step.end) handle(*step.end, false);
+    return;
+  }
+  left_ = Left{*step.event, value_or_throw(part_count(*step.event)), 0, step.end};
+  publish_next();
 }
 
-bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end) {
+// What the stream holds already costs no room.
+void Session::publish_next() {
+  auto& left = *left_;
+  bool sent = false;
+  while (!sent && left.next < left.count) {
+    const bool ends = left.next + 1 == left.count;
+    const auto message = left.count == 1 ? left.event : part_of(left.event, left.next, left.count);
+    if (left.next > 0) POSTRIDER_FAILPOINT("publish.between_parts");
+    sent = publish(message, ends && left.end ? std::optional(left.end->end_lsn) : std::nullopt);
+    ++left.next;
+  }
+  if (left.next < left.count) return;
+  const auto end = left.end;
+  left_.reset();
+  if (end) handle(*end, sent);
+}
+
+bool Session::between_transactions() const {
+  return !assembler_.in_transaction() && !left_;
+}
+
+bool Session::publish(const AssembledEvent& event, std::optional<Lsn> commit_end) {
   const auto ordinal =
       value_or_throw(resume_.on_event(event.position, event.fingerprint, event.epoch->number));
   if (!ordinal) {
@@ -257,13 +302,7 @@ bool Session::handle(const AssembledEvent& event, std::optional<Lsn> commit_end)
   if (auto encoded = encode(event, *ordinal, message_); !encoded)
     throw Failure(std::move(encoded.error()));
   if (message_.size() > client_->max_payload())
-    throw Failure(
-        ErrorKind::kTooLarge,
-        "event " + event.event->id + " at " + event.position.to_string() + " needs " +
-            std::to_string(message_.size()) + " bytes, the broker's max_payload is " +
-            std::to_string(client_->max_payload()),
-        "raise the broker's max_payload, and lower outbox.settings.max_payload_bytes to fit "
-        "it so that emit refuses such events");
+    throw too_large(event, message_.size(), client_->max_payload());
   if (!room_.take(message_.size()))
     throw Failure(ErrorKind::kBrokerRefuses, "the stream has no room for ordinal " +
                                                  std::to_string(*ordinal) + " within max_bytes");
@@ -302,7 +341,7 @@ void Session::note_progress() {
 
 // With nothing in flight and no transaction open, all that was received is published.
 void Session::note_quiescence() {
-  if (!window_.empty() || assembler_.in_transaction() || !resume_.done()) return;
+  if (!window_.empty() || !between_transactions() || !resume_.done()) return;
   durability_.on_caught_up(received_);
   if (recovering_ && received_ >= caught_up_target_)
     note_progress();  // nothing is left to wait for

@@ -86,8 +86,12 @@ class Session {
   // Hands over the next change of a message that holds several. False when none is left.
   bool take_change();
   void handle(const TransactionEnd& end, bool event_sent);
-  // Publishes an event unless the stream holds it. True when it was sent.
-  bool handle(const AssembledEvent& event, std::optional<Lsn> commit_end);
+  // Publishes the next message of the event at hand, after those that the stream holds.
+  void publish_next();
+  // True when it was sent, false when the stream holds it.
+  bool publish(const AssembledEvent& message, std::optional<Lsn> commit_end);
+  // True with no transaction open, and all of its events published.
+  [[nodiscard]] bool between_transactions() const;
   void note_quiescence();
   void note_progress();
   void keep_time();
@@ -120,7 +124,17 @@ class Session {
   CoverageNotice notice_;  // what all notices of this session have in common
   Confirmer confirmer_;
 
+  // An event and what follows it, while messages of it are left: a large row has several, and each
+  // waits for room.
+  struct Left {
+    AssembledEvent event;  // views the assembler's, which is not fed meanwhile
+    std::uint32_t count = 1;
+    std::uint32_t next = 0;
+    std::optional<TransactionEnd> end;
+  };
+
   Phase phase_ = Phase::kRunning;
+  std::optional<Left> left_;
   SteadyTime now_;
   Message message_;
   std::vector<wire::PubAck> answers_;

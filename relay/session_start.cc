@@ -8,6 +8,7 @@
 #include "base/wake.h"
 #include "base/wal_page.h"
 #include "migrations/migrations.h"
+#include "relay/route/parts.h"
 #include "relay/tail_chain.h"
 
 namespace postrider {
@@ -18,8 +19,17 @@ constexpr milliseconds kSlotReleaseDeadline{5000};
 constexpr milliseconds kSlotReleasePoll{50};
 
 EpochSettings wanted_settings(const RelayOptions& options) {
-  return {kEncoderVersion, options.source.name, options.message_id,        options.wal_store,
-          options.format,  options.captures,    !options.captures.empty(), options.outboxes};
+  // Without captures nothing is split, and the row stays readable to binaries that never did.
+  const bool captures = !options.captures.empty();
+  return {.encoder_version = kEncoderVersion,
+          .source = options.source.name,
+          .message_id = options.message_id,
+          .wal_store = options.wal_store,
+          .format = options.format,
+          .captures = options.captures,
+          .backfill = captures,
+          .outboxes = options.outboxes,
+          .part_bytes = captures ? options.part_bytes : 0};
 }
 
 void require_settings(const wire::StreamInfo& stream, const RelayOptions& options) {
@@ -81,6 +91,18 @@ void make_stream(OpenSession& session, const RelayOptions& options) {
   session.stream = session.client->create_stream(options.stream, stream_subjects(options));
   POSTRIDER_FAILPOINT("stream.after_create");
   spdlog::info("created stream {} for {}", options.stream.name, stream_subjects(options));
+}
+
+// Before an epoch is opened whose parts the broker would refuse.
+void require_part_room(const OpenSession& session, const RelayOptions& options) {
+  const auto part_bytes = wanted_settings(options).part_bytes;
+  const auto require = [&](std::size_t most, std::string_view limit) {
+    if (auto fits = require_room_for_parts(part_bytes, most, limit); !fits)
+      throw Failure(std::move(fits.error()));
+  };
+  require(session.client->max_payload(), "the broker's max_payload");
+  if (session.stream.max_msg_size >= 0)
+    require(static_cast<std::size_t>(session.stream.max_msg_size), "the stream's max_msg_size");
 }
 
 // Goes on only behind messages that are all this source's own.
@@ -221,6 +243,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.wal->start(
       options.source.slot, publications, session.start.start_lsn,
       options.wal_store || !options.captures.empty() || session.epochs.any_messages());
+  require_part_room(session, options);
   open_epoch_if_needed(session, options);
   return session;
 }

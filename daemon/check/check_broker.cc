@@ -7,6 +7,7 @@
 
 #include "base/coverage_notice.h"
 #include "base/jetstream/server_version.h"
+#include "relay/route/parts.h"
 #include "relay/session_start.h"
 
 namespace postrider {
@@ -155,6 +156,24 @@ void check_message_size(const RelayOptions& options, const OutboxLimits& limits,
                        std::to_string(stream->max_msg_size)});
 }
 
+// The relay would not begin a session.
+void check_parts(const RelayOptions& options, JetStreamClient& client,
+                 std::vector<CheckLine>& lines) {
+  if (options.captures.empty()) return;
+  auto fits =
+      require_room_for_parts(options.part_bytes, client.max_payload(), "the broker's max_payload");
+  const auto stream = client.stream_info(options.stream.name);
+  if (fits && stream && stream->max_msg_size >= 0)
+    fits =
+        require_room_for_parts(options.part_bytes, static_cast<std::size_t>(stream->max_msg_size),
+                               "the stream's max_msg_size");
+  lines.push_back({fits ? CheckLevel::kOk : CheckLevel::kFail, "relay.part_bytes",
+                   fits
+                       ? "a part of a large row is " + std::to_string(options.part_bytes) + " bytes"
+                       : fits.error().context,
+                   fits ? "" : fits.error().remedy});
+}
+
 void check_payload(const OutboxLimits& limits, JetStreamClient& client,
                    std::vector<CheckLine>& lines) {
   const auto broker = static_cast<std::int64_t>(client.max_payload());
@@ -212,6 +231,7 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     const bool answers = !stream || !stream->no_ack;
     const bool may_publish = answers && check_publish(options, *client, lines);
     check_payload(limits, *client, lines);
+    check_parts(options, *client, lines);
     check_message_size(options, limits, *client, lines);
     check_false_duplicates(options, version, stream, lines);
     check_requests(options, stream.has_value(), lines);

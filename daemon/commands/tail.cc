@@ -4,6 +4,7 @@
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/wake.h"
 #include "daemon/commands/commands.h"
@@ -57,6 +58,35 @@ void print_text(const wire::StoredMessage& message) {
             << "  key=" << value("Postrider-Key") << "  " << printable(message.data) << std::endl;
 }
 
+// Parts of a large row as one message, with the last part's sequence and headers. A row whose
+// beginning was not read comes in its parts.
+class RowJoiner {
+ public:
+  // True when `message` is to be printed, then with all of its row.
+  bool add(wire::StoredMessage& message) {
+    const auto place =
+        PositionHeader::parse(wire::find_header(message.headers, kPositionHeader).value_or(""));
+    const auto parts = wire::find_header(message.headers, kPartsHeader);
+    if (!place || !place->position.part || !parts) return true;
+    if (*place->position.part == 0) {
+      begun_ = place->position;
+      payload_.clear();
+    }
+    Position first = place->position;
+    first.part = 0;
+    if (begun_ != first) return true;
+    payload_ += message.data;
+    if (std::to_string(*place->position.part + 1) != *parts) return false;
+    message.data = std::exchange(payload_, {});
+    begun_.reset();
+    return true;
+  }
+
+ private:
+  std::optional<Position> begun_;  // first part of the row that is being joined
+  std::string payload_;
+};
+
 }  // namespace
 
 int run_tail(const Config& config, const TailOptions& options) {
@@ -81,6 +111,7 @@ int run_tail(const Config& config, const TailOptions& options) {
                     "timeline/LSN/index in fixed width hexadecimal");
     tail.from_position(*position);
   }
+  RowJoiner joiner;
   auto next_look = std::chrono::steady_clock::now() + kLook;
   while (!stop) {
     if (std::chrono::steady_clock::now() >= next_look) {
@@ -89,9 +120,9 @@ int run_tail(const Config& config, const TailOptions& options) {
       next_look = std::chrono::steady_clock::now() + kLook;
     }
     if (options.until_end && tail.next_seq() > tail.end_at_start()) break;
-    const auto message = tail.next();
+    auto message = tail.next();
     if (message && !(options.until_end && message->seq > tail.end_at_start())) {
-      options.json ? print_json(*message) : print_text(*message);
+      if (joiner.add(*message)) options.json ? print_json(*message) : print_text(*message);
     } else if (options.until_end) {
       break;
     } else {

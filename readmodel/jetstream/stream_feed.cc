@@ -26,6 +26,13 @@ bool is_own_header(std::string_view name) {
   return !name.starts_with("Nats-") && !name.starts_with("Postrider-") && name != "Content-Type";
 }
 
+// 0, which no row has, for what is no number.
+std::uint32_t parts_of(std::string_view text) {
+  std::uint32_t parts = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parts);
+  return error == std::errc{} && end == text.data() + text.size() ? parts : 0;
+}
+
 // What arrived under `name`, or nothing.
 const char* header(natsMsg* message, const char* name) {
   const char* value = nullptr;
@@ -196,6 +203,8 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
           event.type = value;
         else if (name == "Postrider-Id")
           event.id = value;
+        else if (name == kPartsHeader)
+          event.parts = parts_of(value);
         else if (name == "Content-Type")
           event.content_type = value;
         else if (is_own_header(name))

@@ -3,7 +3,8 @@
 //
 // Not thread-safe, except that messages are handed over by a thread of nats.c. Memory is bounded by
 // what is asked for: ask_for_more() only while there is room. Throws Failure; afterwards the object
-// is only good for destruction. kForeignMessage when a message is not of this source's relay.
+// is only good for destruction. kForeignMessage when a message is not of this source's relay. Parts
+// of a large row come one by one: progress/row_parts joins them, behind the chain.
 #pragma once
 
 #include <chrono>

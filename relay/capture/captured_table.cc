@@ -140,7 +140,13 @@ Result<void> CapturedTable::write(RowChange change, OutboxEvent& event) {
   event.content_type = "application/json";
   write_key(change, event);
   write_subject(change, event);
+  // All at once, with room for escapes: to grow while a large row is written would need it twice.
+  std::size_t bytes = 0;
+  for (const auto* tuple : {change.row, change.old})
+    if (tuple != nullptr)
+      for (const auto& value : *tuple) bytes += value.data.size();
   event.payload.clear();
+  event.payload.reserve(bytes + bytes / 4);
   if (format_ == RowFormat::kDebezium)
     write_debezium(*this, change, event.payload);
   else

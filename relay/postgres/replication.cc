@@ -176,6 +176,7 @@ void ReplicationConnection::consume_input() {
 }
 
 std::optional<wire::ReplicationFrame> ReplicationConnection::next_frame() {
+  frame_.reset();  // two large ones at once would be one too many
   char* buffer = nullptr;
   const int size = PQgetCopyData(connection_.get(), &buffer, /*async=*/1);
   throw_on_fatal_notice();

@@ -109,6 +109,7 @@ Json write_settings(const EpochSettings& settings) {
   for (const auto& rule : settings.captures) json["captures"].push_back(write_rule(rule));
   if (settings.backfill) json["backfill"] = true;
   for (const auto& rule : settings.outboxes) json["outboxes"].push_back(write_outbox(rule));
+  if (settings.part_bytes != 0) json["part_bytes"] = settings.part_bytes;
   return json;
 }
 
@@ -136,6 +137,7 @@ Result<Epoch> read_epoch(const Json& json) {
     epoch.settings.backfill = settings.value("backfill", false);
     for (const auto& element : settings.value("outboxes", Json::array()))
       epoch.settings.outboxes.push_back(read_outbox(element));
+    epoch.settings.part_bytes = settings.value("part_bytes", std::size_t{0});
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());

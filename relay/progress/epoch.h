@@ -7,6 +7,7 @@
 // received under.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +40,7 @@ struct EpochSettings {
   std::vector<CaptureRule> captures = {};
   bool backfill = false;  // take the messages of backfills apart, and count logical messages
   std::vector<OutboxRule> outboxes = {};
+  std::size_t part_bytes = 0;  // of a row change's payload in one message; 0: rows are not split
 
   // False: row changes are neither carried nor counted.
   [[nodiscard]] bool carries_rows() const { return !captures.empty() || !outboxes.empty(); }

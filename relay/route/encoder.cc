@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "relay/route/cloud_events.h"
+#include "relay/route/parts.h"
 #include "relay/route/subject.h"
 
 namespace postrider {
@@ -105,6 +106,11 @@ Result<void> write_headers(const AssembledEvent& event, std::uint64_t ordinal, M
                               event.last};
   header.append_to(writer.value_of(kPositionHeader));
   if (event.epoch->settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
+  if (event.position.part) {
+    const auto count = part_count(event);
+    if (!count) return tl::unexpected(count.error());
+    writer.value_of(kPartsHeader) = std::to_string(*count);
+  }
   if (!outbox.id.empty()) writer.value_of("Postrider-Id").assign(outbox.id);
   if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
     return written;
@@ -135,7 +141,7 @@ Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal, Message&
   if (!is_valid_event_subject(outbox.subject, longest_subject(outbox)))
     return malformed(event, "its subject is not one that NATS can carry");
   message.subject.assign(settings.source).append(1, '.').append(outbox.subject);
-  message.payload = outbox.payload;
+  message.payload = event.position.part ? payload_of(event) : outbox.payload;
 
   if (auto written = write_headers(event, ordinal, message); !written) return written;
   switch (format_of(event)) {

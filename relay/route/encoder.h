@@ -29,7 +29,8 @@ struct Message {
   [[nodiscard]] std::size_t size() const;
 };
 
-// Fills `message`, reusing its memory. kMalformedEvent for an event that emit would have refused: a
+// Fills `message`, reusing its memory; of an event with a part in its position, that part
+// (relay/route/parts.h). kMalformedEvent for an event that emit would have refused: a
 // subject or header that could inject protocol, or a reserved header.
 [[nodiscard]] Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal,
                                   Message& message);

@@ -56,6 +56,7 @@ Assembler::Assembler(const TimelineHistory& history, const Epochs& epochs)
     : history_(history), epochs_(epochs) {}
 
 Result<Step> Assembler::feed(const wire::PgOutputMessage& message) {
+  forget_large();
   return std::visit([this](const auto& m) { return on(m); }, message);
 }
 
@@ -162,6 +163,7 @@ Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
 }
 
 Result<Step> Assembler::feed(const BackfillChange& change) {
+  forget_large();
   if (!transaction_) return out_of_order("a backfilled row without a begin");
   return on_captured(
       change.table.in(*transaction_->epoch),
@@ -206,6 +208,13 @@ Result<Step> Assembler::on(const wire::LogicalMessage& message) {
   step.event = release(false);
   hold(*index);
   return step;
+}
+
+// Memory is reused from event to event, except that of large rows: three of them would be held.
+void Assembler::forget_large() {
+  constexpr std::size_t kReused = 1024UL * 1024;
+  for (auto* event : {&released_event_, &incoming_})
+    if (event->payload.capacity() > kReused) std::string().swap(event->payload);
 }
 
 Result<std::uint32_t> Assembler::next_index() {

@@ -116,6 +116,7 @@ class Assembler {
   // Moves a held event out for the caller.
   std::optional<AssembledEvent> release(bool last);
   void hold(std::uint32_t index);
+  void forget_large();
 
   const TimelineHistory& history_;
   const Epochs& epochs_;

@@ -1,4 +1,5 @@
-// The relay is killed with SIGKILL: at random, and at each point where it matters.
+// The relay is killed with SIGKILL: at random, and at each point where it matters (between the parts
+// of a row in large_row_test.cc).
 #include <signal.h>
 
 #include <random>

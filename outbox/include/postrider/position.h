@@ -26,6 +26,9 @@
 namespace postrider {
 
 inline constexpr std::string_view kPositionHeader = "Postrider-Position";
+// On each part of a row that was split: how many parts it has, decimal. Their payloads, joined in
+// order, are the row's.
+inline constexpr std::string_view kPartsHeader = "Postrider-Parts";
 
 struct Position {
   std::uint32_t timeline = 0;

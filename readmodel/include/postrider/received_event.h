@@ -22,6 +22,9 @@ struct ReceivedEvent {
   std::string content_type;                                  // empty when the message has none
   std::vector<std::pair<std::string, std::string>> headers;  // the service's own
   std::string payload;
+  // Messages that a large row came in, here already one event: its place is the first one's, without
+  // the part, and `last` the last one's.
+  std::uint32_t parts = 1;
 
   // Bytes that it takes, about.
   [[nodiscard]] std::size_t size() const;
