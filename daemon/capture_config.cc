@@ -67,6 +67,7 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
                                ? RowFormat::kDebezium
                                : RowFormat::kPostrider;
            }},
+          {"capture", "tombstones", [&](V v) { rule.tombstones = v.boolean(); }},
           {"capture", "columns", [&](V v) { rule.columns = v.list_matching(kColumn); }},
           {"capture", "exclude", [&](V v) { rule.exclude = v.list_matching(kColumn); }},
           {"capture", "mask", [&](V v) { rule.mask = v.list_matching(kColumn); }},
@@ -79,6 +80,8 @@ CaptureRule read_capture(const std::string& path, const toml::table& table) {
   const auto refuse = [&](const std::string& what, const std::string& remedy) {
     throw Failure(ErrorKind::kConfiguration, where + ": " + what, remedy);
   };
+  if (rule.tombstones && rule.format != RowFormat::kDebezium)
+    refuse("capture.tombstones belongs to Debezium's envelope", "format = \"debezium\"");
   if (rule.tables.empty())
     refuse("capture.tables is not set", "tables = [\"public.orders\", \"sales.*\"]");
   if (!rule.columns.empty() && !rule.exclude.empty())

@@ -267,7 +267,8 @@ void Session::handle(const Step& step) {
     if (step.end) handle(*step.end, false);
     return;
   }
-  left_ = Left{*step.event, value_or_throw(part_count(*step.event)), 0, step.end};
+  const auto parts = value_or_throw(part_count(*step.event));
+  left_ = Left{*step.event, parts, message_count(*step.event, parts), 0, step.end};
   publish_next();
 }
 
@@ -277,7 +278,7 @@ void Session::publish_next() {
   bool sent = false;
   while (!sent && left.next < left.count) {
     const bool ends = left.next + 1 == left.count;
-    const auto message = left.count == 1 ? left.event : part_of(left.event, left.next, left.count);
+    const auto message = message_of(left.event, left.next, left.parts);
     if (left.next > 0) POSTRIDER_FAILPOINT("publish.between_parts");
     sent = publish(message, ends && left.end ? std::optional(left.end->end_lsn) : std::nullopt);
     ++left.next;

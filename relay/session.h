@@ -128,6 +128,7 @@ class Session {
   // waits for room.
   struct Left {
     AssembledEvent event;  // views the assembler's, which is not fed meanwhile
+    std::uint32_t parts = 1;
     std::uint32_t count = 1;
     std::uint32_t next = 0;
     std::optional<TransactionEnd> end;

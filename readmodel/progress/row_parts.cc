@@ -24,7 +24,7 @@ tl::unexpected<Error> torn(const ReceivedEvent& message) {
 
 Result<std::optional<ReceivedEvent>> RowParts::add(ReceivedEvent&& message) {
   const auto part = message.place.position.part;
-  if (!part) {
+  if (!part || message.parts == 1) {  // a tombstone has a part's position, and is whole
     if (row_ || message.parts != 1) return torn(message);
     return std::optional<ReceivedEvent>(std::move(message));
   }

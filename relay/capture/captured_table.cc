@@ -50,6 +50,7 @@ CapturedTable::CapturedTable(const wire::Relation& relation, const CaptureRule& 
     : schema_(relation.schema.empty() ? "pg_catalog" : relation.schema),
       name_(relation.name),
       format_(rule.format),
+      tombstones_(rule.tombstones),
       subject_(rule.subject),
       subject_column_(rule.subject_column),
       width_(relation.columns.size()),
@@ -136,6 +137,7 @@ Result<void> CapturedTable::write(RowChange change, OutboxEvent& event) {
   event.id.clear();
   event.from_template = true;
   event.headers.reset();
+  event.tombstone = tombstones_ && change.op == RowOp::kDelete;
   event.type = to_string(change.op);
   event.content_type = "application/json";
   write_key(change, event);

@@ -74,6 +74,7 @@ class CapturedTable {
   std::string schema_;
   std::string name_;
   RowFormat format_;
+  bool tombstones_;
   [[nodiscard]] const SubjectTemplate& subject_of(const RowChange& change) const;
   // The newest value that the change tells of a column, by the table's own name of it.
   [[nodiscard]] std::optional<std::string_view> text_of(const RowChange& change,

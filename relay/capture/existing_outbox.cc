@@ -67,6 +67,7 @@ Result<void> ExistingOutbox::read(const wire::Tuple& row, OutboxEvent& event) co
                                           std::to_string(width_) + " columns");
   event.id.clear();
   event.from_template = true;
+  event.tombstone = false;
   if (missing_) return malformed(event, "the table has no column " + *missing_);
   const auto id = text_of(row[*id_.index]);
   if (!id || id->empty())

@@ -25,6 +25,7 @@ struct CaptureRule {
   // replaced by values, percent-encoded so that each stays within its token.
   std::string subject = "cdc.{schema}.{table}";
   RowFormat format = RowFormat::kPostrider;
+  bool tombstones = false;  // of kDebezium: a delete is followed by a message without payload
   // Subjects, likewise, of rows with these values in a column; of all others, `subject`.
   std::string subject_column = {};
   std::map<std::string, std::string> subject_values = {};
@@ -46,7 +47,7 @@ struct CaptureRule {
     return a.tables == b.tables && a.subject == b.subject && a.subject_column == b.subject_column &&
            a.subject_values == b.subject_values && a.format == b.format && a.columns == b.columns &&
            a.exclude == b.exclude && a.mask == b.mask && a.hash == b.hash &&
-           a.hash_salt == b.hash_salt && a.rename == b.rename;
+           a.hash_salt == b.hash_salt && a.rename == b.rename && a.tombstones == b.tombstones;
   }
 };
 

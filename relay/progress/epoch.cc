@@ -50,6 +50,7 @@ Json write_rule(const CaptureRule& rule) {
   if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
   if (!rule.mask.empty()) json["mask"] = rule.mask;
   if (!rule.hash.empty()) json["hash"] = rule.hash;
+  if (rule.tombstones) json["tombstones"] = true;
   if (!rule.hash_salt.empty()) json["hash_salt"] = rule.hash_salt;
   if (!rule.rename.empty()) json["rename"] = rule.rename;
   return json;
@@ -71,6 +72,7 @@ std::optional<CaptureRule> read_rule(const Json& json) {
   rule.mask = list("mask");
   rule.hash = list("hash");
   rule.hash_salt = json.value("hash_salt", "");
+  rule.tombstones = json.value("tombstones", false);
   rule.rename = json.value("rename", std::map<std::string, std::string>());
   return rule;
 }

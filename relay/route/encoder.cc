@@ -106,7 +106,7 @@ Result<void> write_headers(const AssembledEvent& event, std::uint64_t ordinal, M
                               event.last};
   header.append_to(writer.value_of(kPositionHeader));
   if (event.epoch->settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
-  if (event.position.part) {
+  if (event.position.part && !event.tombstone) {
     const auto count = part_count(event);
     if (!count) return tl::unexpected(count.error());
     writer.value_of(kPartsHeader) = std::to_string(*count);
@@ -114,6 +114,10 @@ Result<void> write_headers(const AssembledEvent& event, std::uint64_t ordinal, M
   if (!outbox.id.empty()) writer.value_of("Postrider-Id").assign(outbox.id);
   if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
     return written;
+  if (event.tombstone) {
+    writer.value_of("Postrider-Type").assign("tombstone");
+    return {};
+  }
   if (auto written = write_text(event, writer, "Postrider-Type", outbox.type); !written)
     return written;
   if (format_of(event) == EventFormat::kCloudEventsStructured) {
@@ -141,7 +145,9 @@ Result<void> encode(const AssembledEvent& event, std::uint64_t ordinal, Message&
   if (!is_valid_event_subject(outbox.subject, longest_subject(outbox)))
     return malformed(event, "its subject is not one that NATS can carry");
   message.subject.assign(settings.source).append(1, '.').append(outbox.subject);
-  message.payload = event.position.part ? payload_of(event) : outbox.payload;
+  message.payload = event.tombstone       ? std::string_view()
+                    : event.position.part ? payload_of(event)
+                                          : std::string_view(outbox.payload);
 
   if (auto written = write_headers(event, ordinal, message); !written) return written;
   switch (format_of(event)) {

@@ -19,11 +19,12 @@ Result<std::uint32_t> part_count(const AssembledEvent& event) {
   return static_cast<std::uint32_t>(count);
 }
 
-AssembledEvent part_of(const AssembledEvent& event, std::uint32_t number, std::uint32_t count) {
-  AssembledEvent part = event;
-  part.position.part = static_cast<std::uint16_t>(number);
-  part.last = event.last && number + 1 == count;
-  return part;
+AssembledEvent message_of(const AssembledEvent& event, std::uint32_t number, std::uint32_t parts) {
+  AssembledEvent message = event;
+  message.tombstone = number == parts;
+  if (parts > 1 || message.tombstone) message.position.part = static_cast<std::uint16_t>(number);
+  message.last = event.last && number + 1 == message_count(event, parts);
+  return message;
 }
 
 std::string_view payload_of(const AssembledEvent& part) {

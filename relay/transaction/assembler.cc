@@ -25,6 +25,7 @@ void assign(std::optional<std::string>& field, std::optional<std::string_view> v
 void read_message(const wire::OutboxMessage& message, OutboxEvent& event) {
   event.id.clear();
   event.from_template = false;
+  event.tombstone = false;
   wire::append_uuid(event.id, message.id);
   event.subject.assign(message.subject);
   assign(event.key, message.key);

@@ -30,6 +30,7 @@ struct AssembledEvent {
   const Epoch* epoch = nullptr;
   bool last = false;                   // of the carried events of its transaction
   const OutboxEvent* event = nullptr;  // valid until the next feed()
+  bool tombstone = false;              // the tombstone that follows `event`, not itself
 };
 
 struct TransactionBegin {

@@ -16,6 +16,7 @@ struct OutboxEvent {
   std::optional<std::string> content_type;
   std::optional<std::string> headers;  // text of a JSON object
   std::string payload;
+  bool tombstone = false;      // it is followed by one: a message of its key without payload
   bool from_template = false;  // the subject comes from names and values
 };
 

@@ -49,6 +49,7 @@ Result<void> OutboxTable::read(const wire::Tuple& row, OutboxEvent& event) const
   if (at(kId).kind != Value::Kind::kText) return malformed("a row has no id");
   event.id.assign(at(kId).data);
   event.from_template = false;
+  event.tombstone = false;
   if (at(kSubject).kind != Value::Kind::kText)
     return malformed("row " + event.id + " has no subject");
   event.subject.assign(at(kSubject).data);

@@ -282,6 +282,32 @@ TEST_F(Capture, EventsAndRowsOfATransactionStandTogetherInOrder) {
   EXPECT_NE(output().find("4 are row changes"), std::string::npos) << output();
 }
 
+TEST_F(Capture, ADeletionCanBeFollowedByATombstone) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, v text)");
+  capture("[[capture]]\ntables = [\"public.t\"]\nformat = \"debezium\"\ntombstones = true\n");
+  app_sql("INSERT INTO t VALUES (1, 'x'), (2, 'y')");
+  app_sql("BEGIN; DELETE FROM t WHERE id = 1; UPDATE t SET v = 'z'; DELETE FROM t; COMMIT");
+  for (const char* point : {"publish.between_parts=kill@1", "ack.after_handle=kill@4"}) {
+    const auto process = relay({"--until-caught-up"}, point);
+    ASSERT_EQ(process->wait(kPatience), 128 + 9) << process->log();
+  }
+  carry();
+  const auto messages = stream();
+  std::string types;
+  for (const auto& message : messages) types += *message.header("Postrider-Type") + " ";
+  ASSERT_EQ(types, "insert insert delete tombstone update delete tombstone ");
+  for (const std::size_t i : {3U, 6U}) {
+    EXPECT_EQ(messages[i].data, "");
+    EXPECT_EQ(messages[i].subject, messages[i - 1].subject);
+    EXPECT_EQ(messages[i].header("Postrider-Key"), messages[i - 1].header("Postrider-Key"));
+    EXPECT_EQ(messages[i].header("Content-Type"), std::nullopt);
+    EXPECT_EQ(*messages[i].header("Nats-Msg-Id"), *messages[i - 1].header("Nats-Msg-Id") + ".0001");
+    EXPECT_EQ(messages[i].header("Postrider-Position")->ends_with(" last"), i == 6);
+  }
+  EXPECT_FALSE(messages[5].header("Postrider-Position")->ends_with(" last"));
+  EXPECT_EQ(postrider({"verify", "stream", "--config", config("verify")}), 0) << output();
+}
+
 TEST_F(Capture, BeginsWithTheEpochThatAsksForIt) {
   app_sql("CREATE TABLE t (id int PRIMARY KEY, secret text)");
   capture("");

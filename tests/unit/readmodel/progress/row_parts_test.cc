@@ -37,6 +37,16 @@ TEST(RowParts, AreJoinedAndWhatIsNoPartPasses) {
   EXPECT_EQ(parts.add(message(2, 1, 2, "f")).value()->payload, "ef");
 }
 
+TEST(RowParts, ATombstoneIsWholeAndFollowsARow) {
+  RowParts parts;
+  EXPECT_TRUE(parts.add(message(1, std::nullopt, 1, "deleted")).value());
+  const auto tombstone = parts.add(message(1, 1, 1, "")).value();
+  ASSERT_TRUE(tombstone);
+  EXPECT_EQ(tombstone->place.position.part, 1);
+  EXPECT_FALSE(parts.add(message(2, 0, 2, "a")).value());
+  expect_torn(parts, message(2, 2, 1, ""));
+}
+
 TEST(RowParts, ThatDoNotBelongTogetherAreTorn) {
   const auto begun = [] {
     RowParts parts;

@@ -54,7 +54,7 @@ TEST_F(Parts, JoinedAreThePayloadAndOnlyTheLastEndsTheTransaction) {
   std::string joined;
   Message message;
   for (std::uint32_t number = 0; number < 3; ++number) {
-    const auto part = part_of(whole_, number, 3);
+    const auto part = message_of(whole_, number, 3);
     EXPECT_EQ(part.position.part, number);
     EXPECT_EQ(part.last, number == 2);
     ASSERT_TRUE(encode(part, 7 + number, message));
@@ -66,7 +66,27 @@ TEST_F(Parts, JoinedAreThePayloadAndOnlyTheLastEndsTheTransaction) {
   }
   EXPECT_EQ(joined, event_.payload);
   whole_.last = false;
-  EXPECT_FALSE(part_of(whole_, 2, 3).last);
+  EXPECT_FALSE(message_of(whole_, 2, 3).last);
+}
+
+TEST_F(Parts, ATombstoneFollowsThemWithoutPayload) {
+  event_.tombstone = true;
+  event_.payload = "0123456789abcde";
+  event_.key = "k";
+  for (const std::uint32_t parts : {1U, 2U}) {
+    epoch_.settings.part_bytes = parts == 1 ? 100 : 10;
+    ASSERT_EQ(part_count(whole_).value(), parts);
+    ASSERT_EQ(message_count(whole_, parts), parts + 1);
+    EXPECT_FALSE(message_of(whole_, parts - 1, parts).last);
+    const auto tombstone = message_of(whole_, parts, parts);
+    EXPECT_TRUE(tombstone.last);
+    EXPECT_EQ(tombstone.position.part, parts);
+    Message message;
+    ASSERT_TRUE(encode(tombstone, 9, message));
+    EXPECT_EQ(message.payload, "");
+    EXPECT_TRUE(std::ranges::none_of(message.headers,
+                                     [](const auto& h) { return h.first == kPartsHeader; }));
+  }
 }
 
 TEST_F(Parts, NeedRoomForTheirHeaders) {
