@@ -87,6 +87,8 @@ std::string metrics_text(const std::string& source, const RelayStatus& status,
                    status.backfilled_rows_total);
   families.gauge("postrider_backfills_active", "Backfills that were ordered and have not ended",
                  status.backfills_active);
+  families.gauge("postrider_backfills_failed", "Backfills that only a person can help",
+                 status.backfills_failed);
   families.counter("postrider_sessions_total", "Sessions started", status.sessions_total);
   families.counter("postrider_confirmations_total", "Confirmations sent to the slot",
                    status.confirmations_total);

@@ -95,7 +95,8 @@ bool Relay::run_session() {
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
   const auto number = open.checkpoint.session;
   const auto last_seq = open.stream.last_seq;
-  Backfills backfills(options_, sql_watch_, board_);
+  const auto timeline = open.history.current();
+  Backfills backfills(options_, timeline, board_);
   Session session(options_, std::move(open),
                   {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
                    pending_since_, &backfills},

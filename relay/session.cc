@@ -177,6 +177,7 @@ void Session::take_answers() {
     if (sent->commit_end) {
       ++transactions_;
       durability_.on_published(*sent->commit_end, sent->mark, now_);
+      if (control_.backfills != nullptr) control_.backfills->on_published(*sent->commit_end);
     }
     POSTRIDER_FAILPOINT("ack.after_handle");
   }
@@ -344,6 +345,7 @@ void Session::note_progress() {
 void Session::note_quiescence() {
   if (!window_.empty() || !between_transactions() || !resume_.done()) return;
   durability_.on_caught_up(received_);
+  if (control_.backfills != nullptr) control_.backfills->on_published(received_);
   if (recovering_ && received_ >= caught_up_target_)
     note_progress();  // nothing is left to wait for
 }

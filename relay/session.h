@@ -35,6 +35,8 @@ class BackfillListener {
   virtual void on_moved(const MovedRow& row) = 0;
   // All commits before `lsn` have been heard of.
   virtual void on_handled(Lsn lsn) = 0;
+  // And the stream holds what they are to bring.
+  virtual void on_published(Lsn lsn) = 0;
 };
 
 class Session {

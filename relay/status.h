@@ -53,6 +53,7 @@ struct RelayStatus {
   std::uint64_t sessions_total = 0;
   std::uint64_t confirmations_total = 0;
   std::uint64_t backfilled_rows_total = 0;  // written into the WAL by backfills
+  int backfills_failed = 0;                 // until they are resumed or cancelled
   int backfills_active = 0;                 // ordered, and neither ended nor paused
   std::int64_t last_commit_time_us = 0;     // of the newest published event, since 1970-01-01 UTC
 

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -76,7 +78,7 @@ std::vector<Progress> read_progress(const Config& config, const std::string& tab
              "b.rows_expected, coalesce(extract(epoch FROM coalesce(b.ended_at, clock_timestamp()) "
              "- "
              "b.admitted_at), 0)::float8 FROM (SELECT DISTINCT ON (relid) * FROM outbox.backfill "
-             "WHERE source = $1 AND ($2 = '' OR table_name = $2 OR relid = (SELECT c.oid FROM "
+             "WHERE source = $1 AND ($2 = '' OR table_name = $2 OR relid IN (SELECT c.oid FROM "
              "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname || '.' || "
              "c.relname = $2)) ORDER BY relid, id DESC) AS b ORDER BY b.id",
              config.relay.source.name, table)) {
@@ -127,16 +129,30 @@ void print(const std::vector<Progress>& all, bool json) {
   std::cout << std::flush;
 }
 
+// Those that had not ended when it began; or a table's, whatever it was.
 int follow(const Config& config, const BackfillOptions& options) {
   const bool terminal = ::isatty(STDOUT_FILENO) == 1 && !options.json;
+  std::optional<std::set<std::string>> followed;
   std::size_t lines = 0;
   while (true) {
     const auto all = read_progress(config, options.table);
+    if (all.empty() && !options.table.empty()) {
+      std::cout << "no backfill of " << options.table << " was ordered\n";
+      return kExitNegative;
+    }
+    if (!followed) {
+      followed.emplace();
+      for (const auto& p : all)
+        if (!p.ended() || !options.table.empty()) followed->insert(p.table);
+    }
     if (terminal && lines > 0) std::printf("\033[%zuA\033[J", lines);
     print(all, options.json);
     lines = all.size();
     if (std::ranges::all_of(all, &Progress::ended))
-      return std::ranges::all_of(all, [](const Progress& p) { return p.state == "complete"; })
+      return std::ranges::all_of(all,
+                                 [&](const Progress& p) {
+                                   return p.state == "complete" || !followed->contains(p.table);
+                                 })
                  ? kExitOk
                  : kExitNegative;
     std::this_thread::sleep_for(std::chrono::seconds(1));

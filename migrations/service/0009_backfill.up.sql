@@ -14,6 +14,7 @@ CREATE TABLE outbox.backfill (
   state           text        NOT NULL DEFAULT 'waiting'
                               CHECK (state IN ('waiting', 'running', 'paused', 'complete', 'cancelled', 'failed')),
   barrier         xid8,
+  timeline        bigint,
   planned         text[],
   planned_all     boolean     NOT NULL DEFAULT false,
   chunks_made     bigint      NOT NULL DEFAULT 0,
@@ -35,6 +36,7 @@ COMMENT ON COLUMN outbox.backfill.workers IS 'Connections at work at the same ti
 COMMENT ON COLUMN outbox.backfill.rows_per_second IS 'Upper bound; NULL: none';
 COMMENT ON COLUMN outbox.backfill.key IS 'Columns that chunks are bounded by, in order';
 COMMENT ON COLUMN outbox.backfill.barrier IS 'Begins when every transaction before it has ended: their changes may not have been published';
+COMMENT ON COLUMN outbox.backfill.timeline IS 'The server''s when it began; on another one it begins anew, since what the relay noted may be lost';
 COMMENT ON COLUMN outbox.backfill.planned IS 'Upper bound of the newest chunk in order of keys; NULL: none yet';
 COMMENT ON COLUMN outbox.backfill.planned_all IS 'True when the newest chunk had no upper bound';
 COMMENT ON COLUMN outbox.backfill.chunks_made IS 'Number of the newest chunk';
@@ -83,8 +85,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION outbox.backfill_key(oid) IS 'Columns that chunks of a table are bounded by; NULL: it has no key';
 
--- What statements about a table are made of. A type that is not of pg_catalog orders by operators that may not be
--- in the search path, so its text does it.
+-- What statements about a table are made of. They run with the outbox's owner's rights, so nothing that the table's
+-- owner may have made takes part: no domain's checks, no casts, no operators. A type that is not of pg_catalog (nor an
+-- enum) is ordered by its text, which is what its output function writes.
 CREATE FUNCTION outbox.backfill_pieces(p_table oid, p_key text[], OUT name text, OUT rows_of text, OUT keys text,
                                        OUT key_texts text, OUT casts text[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -96,16 +99,19 @@ BEGIN
   IF name IS NULL THEN
     RAISE EXCEPTION 'postrider: the table was dropped' USING ERRCODE = 'undefined_table';
   END IF;
-  SELECT string_agg(CASE WHEN plain THEN format('t.%I', attname) ELSE format('t.%I::text COLLATE "C"', attname) END, ', ' ORDER BY place),
-         string_agg(format('t.%I::text', attname), ', ' ORDER BY place),
-         array_agg(CASE WHEN plain THEN format_type(atttypid, -1) ELSE 'text' END ORDER BY place)
+  SELECT string_agg(CASE WHEN plain THEN format('t.%I', attname) ELSE format('format(''%%s'', t.%I) COLLATE "C"', attname) END, ', ' ORDER BY place),
+         string_agg(format('format(''%%s'', t.%I)', attname), ', ' ORDER BY place),
+         array_agg(CASE WHEN plain THEN format_type(base, -1) ELSE 'text' END ORDER BY place)
     INTO keys, key_texts, casts
-    FROM (SELECT k.place, a.attname, a.atttypid,
+    FROM (SELECT k.place, a.attname, b.oid AS base,
                  b.typtype = 'e' OR b.typnamespace = 'pg_catalog'::regnamespace AS plain
           FROM unnest(p_key) WITH ORDINALITY AS k (attname, place)
           JOIN pg_attribute a ON a.attrelid = p_table AND a.attname = k.attname AND NOT a.attisdropped
-          JOIN pg_type t ON t.oid = a.atttypid
-          JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END) AS columns;
+          CROSS JOIN LATERAL (
+            WITH RECURSIVE types AS (
+              SELECT t.* FROM pg_type t WHERE t.oid = a.atttypid
+              UNION ALL SELECT t.* FROM types d JOIN pg_type t ON t.oid = d.typbasetype WHERE d.typtype = 'd')
+            SELECT oid, typtype, typnamespace FROM types WHERE typtype <> 'd') AS b) AS columns;
   IF cardinality(casts) IS DISTINCT FROM cardinality(p_key) THEN
     RAISE EXCEPTION 'postrider: % no longer has the key that its backfill began with', name
       USING ERRCODE = 'undefined_column', HINT = 'Cancel the backfill and start another one.';
@@ -126,11 +132,19 @@ $$;
 COMMENT ON FUNCTION outbox.backfill_bound(text, text, text[], text[]) IS 'A comparison of a table''s key with a bound, as SQL';
 
 CREATE FUNCTION outbox.backfill_find(p_table text) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p') AND (n.nspname || '.' || c.relname = p_table OR format('%I.%I', n.nspname, c.relname) = p_table)
-  ORDER BY n.nspname || '.' || c.relname = p_table DESC LIMIT 1
+DECLARE
+  v_found oid[] := ARRAY(
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND (n.nspname || '.' || c.relname = p_table OR format('%I.%I', n.nspname, c.relname) = p_table));
+BEGIN
+  IF cardinality(v_found) > 1 THEN
+    RAISE EXCEPTION 'postrider: % is the name of more than one table', quote_literal(p_table)
+      USING ERRCODE = 'ambiguous_alias', HINT = 'Quote it as in SQL: "schema"."table".';
+  END IF;
+  RETURN v_found[1];
+END
 $$;
 COMMENT ON FUNCTION outbox.backfill_find(text) IS 'OID of a table by schema.table, as it is or quoted as in SQL';
 
@@ -178,6 +192,12 @@ BEGIN
     RAISE EXCEPTION 'postrider: row security hides rows of % from the outbox''s owner %', v_name, current_user
       USING ERRCODE = 'insufficient_privilege', HINT = format('ALTER ROLE %I BYPASSRLS, or make it the table''s owner.', current_user);
   END IF;
+  IF NOT p_replace AND position('COLLATE "C"' IN (outbox.backfill_pieces(v_table, v_key)).keys) > 0
+     AND (SELECT reltuples FROM pg_class WHERE oid = v_table) > 1000000 THEN
+    RAISE EXCEPTION 'postrider: the key of % has a type that is not built in: each chunk would read the whole table', v_name
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Replace the table as a whole (--replace), which locks out its writers meanwhile; or give it a key of a built-in type.';
+  END IF;
   EXECUTE format(E'EXPLAIN (FORMAT JSON) SELECT FROM %s AS t WHERE (%s\n)', v_name, coalesce(p_condition, 'true')) INTO v_plan;
   BEGIN
     INSERT INTO outbox.backfill (source, relid, table_name, condition, replaces, workers, rows_per_second, key, rows_expected)
@@ -204,18 +224,22 @@ AS $$
 DECLARE
   v_row outbox.backfill;
 BEGIN
-  SELECT * INTO v_row FROM outbox.backfill WHERE source = p_source AND state IN ('waiting', 'running', 'paused')
-    AND (relid = outbox.backfill_find(p_table) OR table_name = p_table) FOR UPDATE;
+  SELECT * INTO v_row FROM outbox.backfill
+    WHERE source = p_source AND (table_name = p_table OR relid = outbox.backfill_find(p_table))
+      AND (state IN ('waiting', 'running', 'paused') OR state = 'failed' AND p_decision <> 'pause')
+    ORDER BY state = 'failed', id DESC LIMIT 1 FOR UPDATE;
   IF NOT FOUND THEN
     RETURN NULL;
   END IF;
   IF p_decision = 'cancel' THEN
-    DELETE FROM outbox.backfill_chunk WHERE backfill = v_row.id;
     UPDATE outbox.backfill SET state = 'cancelled', ended_at = now(), problem = NULL WHERE id = v_row.id RETURNING * INTO v_row;
+    -- A chunk that is being carried sees at its end that nobody wants it any more.
+    DELETE FROM outbox.backfill_chunk WHERE backfill = v_row.id AND chunk IN (
+      SELECT c.chunk FROM outbox.backfill_chunk c WHERE c.backfill = v_row.id FOR UPDATE SKIP LOCKED);
   ELSIF p_decision = 'pause' THEN
     UPDATE outbox.backfill SET state = 'paused', problem = NULL WHERE id = v_row.id RETURNING * INTO v_row;
   ELSIF p_decision = 'resume' THEN
-    UPDATE outbox.backfill SET state = CASE WHEN v_row.admitted_at IS NULL THEN 'waiting' ELSE 'running' END
+    UPDATE outbox.backfill SET state = CASE WHEN v_row.admitted_at IS NULL THEN 'waiting' ELSE 'running' END, problem = NULL, ended_at = NULL
       WHERE id = v_row.id RETURNING * INTO v_row;
   ELSE
     RAISE EXCEPTION 'postrider: unknown decision %', quote_literal(p_decision) USING ERRCODE = 'invalid_parameter_value';
@@ -223,11 +247,28 @@ BEGIN
   RETURN v_row.state;
 END
 $$;
-COMMENT ON FUNCTION outbox.backfill_decide(text, text, text) IS 'pause, resume or cancel; returns the new state, NULL when none is under way';
+COMMENT ON FUNCTION outbox.backfill_decide(text, text, text) IS 'pause, resume (also one that failed) or cancel; returns the new state, NULL when there is none';
 
 -- The relay's steps. Each is one short transaction.
 
-CREATE FUNCTION outbox.backfill_admit(p_backfill bigint) RETURNS boolean
+CREATE FUNCTION outbox.backfill_open(p_source text, p_timeline bigint) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_begun_anew int;
+BEGIN
+  WITH anew AS (
+    UPDATE outbox.backfill SET state = CASE state WHEN 'running' THEN 'waiting' ELSE state END, admitted_at = NULL, timeline = NULL,
+        barrier = NULL, planned = NULL, planned_all = false, rows_done = 0
+      WHERE source = p_source AND state IN ('waiting', 'running', 'paused', 'failed') AND timeline <> p_timeline RETURNING id),
+    gone AS (DELETE FROM outbox.backfill_chunk c USING anew WHERE c.backfill = anew.id)
+  SELECT count(*) INTO v_begun_anew FROM anew;
+  RETURN v_begun_anew;
+END
+$$;
+COMMENT ON FUNCTION outbox.backfill_open(text, bigint) IS 'At the start of a session: what began on another timeline begins anew; returns how many';
+
+CREATE FUNCTION outbox.backfill_admit(p_backfill bigint, p_timeline bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -239,17 +280,19 @@ BEGIN
     RETURN false;
   END IF;
   IF pg_snapshot_xmin(pg_current_snapshot()) >= v_row.barrier THEN
-    UPDATE outbox.backfill SET state = 'running', admitted_at = now(), problem = NULL WHERE id = p_backfill;
+    UPDATE outbox.backfill SET state = 'running', timeline = p_timeline, admitted_at = now(), problem = NULL WHERE id = p_backfill;
     RETURN true;
   END IF;
-  UPDATE outbox.backfill SET problem = format('waits for transactions older than %s%s', v_row.barrier,
+  UPDATE outbox.backfill SET problem = concat(format('waits for transactions older than %s', v_row.barrier),
       (SELECT ': backends ' || string_agg(pid::text, ', ' ORDER BY pid) FROM pg_stat_activity
-       WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()))
+       WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()),
+      (SELECT '; prepared transactions ' || string_agg(quote_literal(gid), ', ' ORDER BY gid) || ', to be committed or rolled back'
+       FROM pg_prepared_xacts))
     WHERE id = p_backfill;
   RETURN false;
 END
 $$;
-COMMENT ON FUNCTION outbox.backfill_admit(bigint) IS 'True once every transaction that may have written unpublished changes has ended';
+COMMENT ON FUNCTION outbox.backfill_admit(bigint, bigint) IS 'True once every transaction that may have written unpublished changes has ended';
 
 CREATE FUNCTION outbox.backfill_plan(p_backfill bigint, p_rows bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
@@ -259,16 +302,24 @@ AS $$
 DECLARE
   v_row outbox.backfill;
   v_pieces record;
+  v_lower text[];
   v_upper text[];
 BEGIN
-  SELECT * INTO v_row FROM outbox.backfill WHERE id = p_backfill AND state = 'running' AND NOT planned_all FOR UPDATE;
+  SELECT * INTO v_row FROM outbox.backfill WHERE id = p_backfill AND state = 'running' AND NOT planned_all;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
+  v_lower := v_row.planned;
   IF NOT v_row.replaces THEN
     v_pieces := outbox.backfill_pieces(v_row.relid, v_row.key);
     EXECUTE format('SELECT ARRAY[%s] FROM %s AS t WHERE %s ORDER BY %s OFFSET %s LIMIT 1', v_pieces.key_texts, v_pieces.rows_of,
-                   outbox.backfill_bound(v_pieces.keys, '>', v_pieces.casts, v_row.planned), v_pieces.keys, p_rows - 1) INTO v_upper;
+                   outbox.backfill_bound(v_pieces.keys, '>', v_pieces.casts, v_lower), v_pieces.keys, p_rows - 1) INTO v_upper;
+  END IF;
+  -- The relay notes moved rows in the same row: it is not locked while the bound is looked for.
+  SELECT * INTO v_row FROM outbox.backfill
+    WHERE id = p_backfill AND state = 'running' AND NOT planned_all AND planned IS NOT DISTINCT FROM v_lower FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN true;  -- another worker has made it
   END IF;
   INSERT INTO outbox.backfill_chunk (backfill, chunk, lower, upper)
     VALUES (p_backfill, v_row.chunks_made + 1, v_row.planned, v_upper);
@@ -309,8 +360,13 @@ BEGIN
   SELECT * INTO STRICT v_chunk FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
   v_pieces := outbox.backfill_pieces(v_row.relid, v_row.key);
   -- Columns stay as they are read here; and nobody writes where all rows are taken at one moment.
-  EXECUTE format('LOCK TABLE %s MODE', CASE WHEN v_row.replaces THEN v_pieces.name || ' IN SHARE'
-                                            ELSE 'ONLY ' || v_pieces.name || ' IN ROW SHARE' END);
+  EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', v_pieces.name, CASE WHEN v_row.replaces THEN 'SHARE' ELSE 'ROW SHARE' END);
+  IF v_row.replaces THEN  -- partitions: whoever writes by the root has ended, and nothing is waited for while it is held
+    EXECUTE format('LOCK TABLE %s IN SHARE MODE NOWAIT', v_pieces.name);
+  END IF;
+  IF to_regclass(v_pieces.name) IS DISTINCT FROM v_row.relid::regclass THEN
+    RAISE EXCEPTION 'postrider: the table was renamed meanwhile' USING ERRCODE = 'serialization_failure';
+  END IF;
   SELECT n.nspname, c.relname, c.relreplident, r.prattrs,
          coalesce('(' || pg_get_expr(r.prqual, r.prrelid) || ')', 'true') AS filter
     INTO v_table
@@ -326,7 +382,8 @@ BEGIN
   SELECT string_agg(format('t.%I', a.attname), ', ' ORDER BY a.attnum),
          jsonb_build_object('v', 1, 'schema', v_table.nspname, 'table', v_table.relname, 'identity', v_table.relreplident,
            'columns', jsonb_agg(jsonb_build_array(a.attname, a.atttypid::bigint, EXISTS (
-             SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey::int2[])
+             SELECT FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+             WHERE i.indrelid = a.attrelid AND i.indisvalid AND k.attnum = a.attnum AND k.place <= i.indnkeyatts
                AND CASE v_table.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)) ORDER BY a.attnum))
     INTO v_columns, v_header
     FROM pg_attribute a
@@ -360,7 +417,14 @@ BEGIN
     v_columns, v_pieces.rows_of, v_where,
     CASE WHEN NOT v_row.replaces THEN format('ORDER BY %s FOR SHARE OF t', v_pieces.keys) ELSE '' END)
     INTO rows, bytes USING (v_header || jsonb_build_object('kind', 'rows'))::text || E'\n';
-  UPDATE outbox.backfill_chunk c SET rows = backfill_carry.rows WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  SELECT * INTO STRICT v_row FROM outbox.backfill WHERE id = p_backfill;
+  IF v_row.state <> 'running' AND v_row.replaces THEN
+    RAISE EXCEPTION 'postrider: nobody wants it any more' USING ERRCODE = 'query_canceled';
+  ELSIF v_row.state = 'cancelled' THEN
+    DELETE FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  ELSE
+    UPDATE outbox.backfill_chunk c SET rows = backfill_carry.rows WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION outbox.backfill_carry(bigint, bigint) IS 'Locks a chunk''s rows and writes them into the WAL; the transaction''s commit is all that it leaves to do';
@@ -376,12 +440,8 @@ DECLARE
   v_pieces record;
   v_middle text[];
 BEGIN
-  SELECT * INTO v_row FROM outbox.backfill WHERE id = p_backfill FOR UPDATE;
-  SELECT * INTO v_chunk FROM outbox.backfill_chunk c
-    WHERE c.backfill = p_backfill AND c.chunk = p_chunk AND c.rows IS NULL FOR UPDATE SKIP LOCKED;
-  IF NOT FOUND THEN
-    RETURN false;
-  END IF;
+  SELECT * INTO v_row FROM outbox.backfill WHERE id = p_backfill;
+  SELECT * INTO v_chunk FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
   IF NOT v_row.replaces AND NOT v_chunk.one_key THEN
     v_pieces := outbox.backfill_pieces(v_row.relid, v_row.key);
     EXECUTE format('SELECT key FROM (SELECT ARRAY[%s] AS key, row_number() OVER w AS place, count(*) OVER () AS rows '
@@ -390,6 +450,15 @@ BEGIN
                    outbox.backfill_bound(v_pieces.keys, '>', v_pieces.casts, v_chunk.lower),
                    outbox.backfill_bound(v_pieces.keys, '<=', v_pieces.casts, v_chunk.upper), v_pieces.keys) INTO v_middle;
   END IF;
+  PERFORM FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk AND c.rows IS NULL
+    AND c.upper IS NOT DISTINCT FROM v_chunk.upper FOR UPDATE SKIP LOCKED;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF v_row.state = 'cancelled' THEN
+    DELETE FROM outbox.backfill_chunk WHERE backfill = p_backfill AND chunk = p_chunk;
+    RETURN false;
+  END IF;
   IF v_middle IS NULL THEN
     UPDATE outbox.backfill_chunk SET attempts = attempts + 1,
         retry_at = clock_timestamp() + least(interval '5 seconds', interval '50 milliseconds' * 2 ^ least(v_chunk.attempts, 10))
@@ -397,39 +466,41 @@ BEGIN
     RETURN false;
   END IF;
   UPDATE outbox.backfill_chunk SET upper = v_middle WHERE backfill = p_backfill AND chunk = p_chunk;
+  UPDATE outbox.backfill SET chunks_made = chunks_made + 1 WHERE id = p_backfill RETURNING * INTO v_row;
   INSERT INTO outbox.backfill_chunk (backfill, chunk, lower, upper)
-    VALUES (p_backfill, v_row.chunks_made + 1, v_middle, v_chunk.upper);
-  UPDATE outbox.backfill SET chunks_made = chunks_made + 1 WHERE id = p_backfill;
+    VALUES (p_backfill, v_row.chunks_made, v_middle, v_chunk.upper);
   RETURN true;
 END
 $$;
 COMMENT ON FUNCTION outbox.backfill_busy(bigint, bigint) IS 'After a timeout: the chunk in two halves (true), or later';
 
-CREATE FUNCTION outbox.backfill_moved(p_source text, p_schema text, p_table text, p_key jsonb) RETURNS boolean
+CREATE FUNCTION outbox.backfill_moved(p_source text, p_table oid, p_key jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v_row outbox.backfill;
   v_key text[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM outbox.backfill WHERE source = p_source AND state IN ('waiting', 'running', 'paused')) THEN
+  IF NOT EXISTS (SELECT FROM outbox.backfill WHERE source = p_source AND state IN ('waiting', 'running', 'paused', 'failed')) THEN
     RETURN false;
   END IF;
-  SELECT b.* INTO v_row FROM outbox.backfill b JOIN pg_class c ON c.oid = b.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE b.source = p_source AND n.nspname = p_schema AND c.relname = p_table AND NOT b.replaces
-      AND b.state IN ('waiting', 'running', 'paused') FOR UPDATE OF b;
-  IF FOUND THEN
+  FOR v_row IN SELECT * FROM outbox.backfill WHERE source = p_source AND relid = p_table AND NOT replaces
+      AND state IN ('waiting', 'running', 'paused', 'failed') FOR UPDATE LOOP
     v_key := ARRAY(SELECT p_key ->> k.name FROM unnest(v_row.key) WITH ORDINALITY AS k (name, place) ORDER BY k.place);
-    IF array_position(v_key, NULL) IS NULL THEN
+    IF array_position(v_key, NULL) IS NOT NULL THEN
+      UPDATE outbox.backfill SET state = 'cancelled', ended_at = now(),
+          problem = 'the key''s columns are others than when it began: rows that changed keys may be missing; start another one'
+        WHERE id = v_row.id;
+    ELSE
       INSERT INTO outbox.backfill_chunk (backfill, chunk, upper, one_key) VALUES (v_row.id, v_row.chunks_made + 1, v_key, true)
         ON CONFLICT DO NOTHING;
       UPDATE outbox.backfill SET chunks_made = chunks_made + 1 WHERE id = v_row.id;
     END IF;
-  END IF;
+  END LOOP;
   RETURN true;
 END
 $$;
-COMMENT ON FUNCTION outbox.backfill_moved(text, text, text, jsonb) IS 'A row took this key and the WAL does not hold all of it: it is carried again; false: no backfill of the source is under way';
+COMMENT ON FUNCTION outbox.backfill_moved(text, oid, jsonb) IS 'A row took this key and the WAL does not hold all of it: it is carried again; false: no backfill of the source is under way';
 
 -- Where the WAL ends once every chunk has committed, with the number of chunks; no row while some are left.
 CREATE FUNCTION outbox.backfill_done(p_backfill bigint, OUT chunks bigint, OUT lsn pg_lsn) RETURNS SETOF record
@@ -461,7 +532,7 @@ COMMENT ON FUNCTION outbox.backfill_complete(bigint, bigint) IS 'Ends a backfill
 CREATE FUNCTION outbox.backfill_note(p_backfill bigint, p_problem text, p_failed boolean) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE outbox.backfill SET problem = p_problem, state = CASE WHEN p_failed THEN 'failed' ELSE state END,
+  UPDATE outbox.backfill SET problem = nullif(p_problem, ''), state = CASE WHEN p_failed THEN 'failed' ELSE state END,
       ended_at = CASE WHEN p_failed THEN now() END
     WHERE id = p_backfill AND state IN ('waiting', 'running', 'paused')
 $$;
@@ -470,14 +541,14 @@ COMMENT ON FUNCTION outbox.backfill_note(bigint, text, boolean) IS 'Says what a 
 REVOKE ALL ON FUNCTION outbox.backfill_key(oid), outbox.backfill_pieces(oid, text[]),
   outbox.backfill_bound(text, text, text[], text[]), outbox.backfill_find(text),
   outbox.backfill_start(text, text, text, boolean, int, int, boolean), outbox.backfill_decide(text, text, text),
-  outbox.backfill_admit(bigint), outbox.backfill_plan(bigint, bigint), outbox.backfill_claim(bigint),
+  outbox.backfill_open(text, bigint), outbox.backfill_admit(bigint, bigint), outbox.backfill_plan(bigint, bigint), outbox.backfill_claim(bigint),
   outbox.backfill_carry(bigint, bigint), outbox.backfill_busy(bigint, bigint),
-  outbox.backfill_moved(text, text, text, jsonb), outbox.backfill_done(bigint),
+  outbox.backfill_moved(text, oid, jsonb), outbox.backfill_done(bigint),
   outbox.backfill_complete(bigint, bigint), outbox.backfill_note(bigint, text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   outbox.backfill_start(text, text, text, boolean, int, int, boolean), outbox.backfill_decide(text, text, text),
-  outbox.backfill_admit(bigint), outbox.backfill_plan(bigint, bigint), outbox.backfill_claim(bigint),
+  outbox.backfill_open(text, bigint), outbox.backfill_admit(bigint, bigint), outbox.backfill_plan(bigint, bigint), outbox.backfill_claim(bigint),
   outbox.backfill_carry(bigint, bigint), outbox.backfill_busy(bigint, bigint),
-  outbox.backfill_moved(text, text, text, jsonb), outbox.backfill_done(bigint),
+  outbox.backfill_moved(text, oid, jsonb), outbox.backfill_done(bigint),
   outbox.backfill_complete(bigint, bigint), outbox.backfill_note(bigint, text, boolean) TO postrider_relay;
 GRANT SELECT ON outbox.backfill, outbox.backfill_chunk TO postrider_relay;

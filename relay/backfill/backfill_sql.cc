@@ -58,8 +58,12 @@ auto BackfillSql::transact(Body body) {
   }
 }
 
-BackfillSql::BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch)
-    : name_(source), watch_(watch), source_(conninfo, "postrider backfill " + source, &watch) {
+BackfillSql::BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch,
+                         SqlWatch& whole_table)
+    : name_(source),
+      watch_(watch),
+      whole_table_watch_(whole_table),
+      source_(conninfo, "postrider backfill " + source, &watch) {
   deadlock_timeout_ = transact([](pqxx::work& tx) {
     return std::chrono::milliseconds(
         tx.exec("SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'")[0][0]
@@ -123,15 +127,32 @@ std::vector<std::pair<std::string, std::string>> BackfillSql::published_tables()
 
 bool BackfillSql::order_once(const std::string& schema, const std::string& table) {
   return transact([&](pqxx::work& tx) {
-    return !sql::exec(tx, "SELECT outbox.backfill_start($1, $2, p_once => true)", name_,
-                      schema + "." + table)[0][0]
+    return !sql::exec(tx,
+                      "SELECT outbox.backfill_start($1, format('%I.%I', $2::text, $3::text), "
+                      "p_once => true)",
+                      name_, schema, table)[0][0]
                 .is_null();
   });
 }
 
-bool BackfillSql::admit(std::int64_t id) {
+int BackfillSql::open(std::uint32_t timeline) {
   return transact([&](pqxx::work& tx) {
-    return sql::exec(tx, "SELECT outbox.backfill_admit($1)", id)[0][0].as<bool>();
+    return sql::exec(tx, "SELECT outbox.backfill_open($1, $2)", name_, timeline)[0][0].as<int>();
+  });
+}
+
+int BackfillSql::failed() {
+  return transact([&](pqxx::work& tx) {
+    return sql::exec(tx,
+                     "SELECT count(*) FROM outbox.backfill WHERE source = $1 AND state = 'failed'",
+                     name_)[0][0]
+        .as<int>();
+  });
+}
+
+bool BackfillSql::admit(std::int64_t id, std::uint32_t timeline) {
+  return transact([&](pqxx::work& tx) {
+    return sql::exec(tx, "SELECT outbox.backfill_admit($1, $2)", id, timeline)[0][0].as<bool>();
   });
 }
 
@@ -144,21 +165,27 @@ bool BackfillSql::plan(std::int64_t id, std::uint64_t rows) {
 CarriedChunk BackfillSql::carry(std::int64_t id, bool whole_table) {
   std::int64_t chunk = 0;
   try {
-    const SqlWatch::Guard guard(whole_table ? nullptr : &watch_, source_.connection().sock());
+    const SqlWatch::Guard guard(whole_table ? &whole_table_watch_ : &watch_,
+                                source_.connection().sock());
     pqxx::work tx(source_.connection());
-    tx.exec(setting("lock_timeout", deadlock_timeout_ / 4));
+    const auto begun = std::chrono::steady_clock::now();
+    // 0 would switch them off.
+    constexpr std::chrono::milliseconds kLeast{1};
+    tx.exec(setting("lock_timeout", std::max(kLeast, deadlock_timeout_ / 4)));
+    // A relay that has ended holds up nobody's table.
+    tx.exec(setting("client_connection_check_interval", std::chrono::milliseconds{1000}));
     const auto claimed = sql::exec(tx, "SELECT chunk, alone FROM outbox.backfill_claim($1)", id);
     if (claimed.empty()) return {};
     chunk = claimed[0][0].as<std::int64_t>();
     // A whole table's lock, or a single row's, is waited for once and nothing after it: no cycle
     // can form.
     const bool one_lock = whole_table || claimed[0][1].as<bool>();
-    tx.exec(setting("statement_timeout",
-                    one_lock ? std::chrono::milliseconds{0} : deadlock_timeout_ / 2));
+    tx.exec(setting("statement_timeout", one_lock ? std::chrono::milliseconds{0}
+                                                  : std::max(kLeast, deadlock_timeout_ / 2)));
     const auto row =
         sql::exec(tx, "SELECT rows, bytes FROM outbox.backfill_carry($1, $2)", id, chunk)[0];
     CarriedChunk carried{CarriedChunk::Outcome::kCarried, row[0].as<std::uint64_t>(),
-                         row[1].as<std::uint64_t>()};
+                         row[1].as<std::uint64_t>(), std::chrono::steady_clock::now() - begun};
     POSTRIDER_FAILPOINT("backfill.before_commit");
     tx.commit();  // in doubt until it returns: the chunk's row says what became of it
     POSTRIDER_FAILPOINT("backfill.after_commit");
@@ -197,11 +224,10 @@ void BackfillSql::note(std::int64_t id, const std::string& problem, bool failed)
   });
 }
 
-bool BackfillSql::moved(const std::string& schema, const std::string& table,
-                        const std::string& key_json) {
+bool BackfillSql::moved(std::uint32_t table, const std::string& key_json) {
   return transact([&](pqxx::work& tx) {
-    return sql::exec(tx, "SELECT outbox.backfill_moved($1, $2, $3, $4::jsonb)", name_, schema,
-                     table, key_json)[0][0]
+    return sql::exec(tx, "SELECT outbox.backfill_moved($1, $2, $3::jsonb)", name_, table,
+                     key_json)[0][0]
         .as<bool>();
   });
 }

@@ -43,13 +43,15 @@ struct CarriedChunk {
   };
   Outcome outcome = Outcome::kNone;
   std::uint64_t rows = 0;
-  std::uint64_t bytes = 0;  // of their text
+  std::uint64_t bytes = 0;                              // of their text
+  std::chrono::steady_clock::duration locked_for = {};  // without the commit
 };
 
 class BackfillSql {
  public:
-  // Connects. `watch` must outlive this.
-  BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch);
+  // Connects. Both must outlive this; `whole_table` bounds what may take as long as it needs.
+  BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch,
+              SqlWatch& whole_table);
 
   // Those to work on, the oldest first.
   [[nodiscard]] std::vector<BackfillOrder> active();
@@ -60,7 +62,11 @@ class BackfillSql {
   // Orders a backfill of a table that never had one; false: it had. Throws BackfillImpossible.
   [[nodiscard]] bool order_once(const std::string& schema, const std::string& table);
 
-  [[nodiscard]] bool admit(std::int64_t id);
+  // At the start of a session on this timeline: backfills that began on another begin anew, since a
+  // failover may have lost what was noted of moved rows. Returns how many.
+  [[nodiscard]] int open(std::uint32_t timeline);
+  [[nodiscard]] int failed();  // those that nobody has resumed or cancelled
+  [[nodiscard]] bool admit(std::int64_t id, std::uint32_t timeline);
   // False: every chunk is made. Throws BackfillImpossible.
   [[nodiscard]] bool plan(std::int64_t id, std::uint64_t rows);
   // Throws BackfillImpossible.
@@ -76,8 +82,7 @@ class BackfillSql {
   void note(std::int64_t id, const std::string& problem, bool failed);
 
   // False: no backfill of the source is under way.
-  [[nodiscard]] bool moved(const std::string& schema, const std::string& table,
-                           const std::string& key_json);
+  [[nodiscard]] bool moved(std::uint32_t table, const std::string& key_json);
 
  private:
   template <class Body>
@@ -85,6 +90,7 @@ class BackfillSql {
 
   std::string name_;
   SqlWatch& watch_;
+  SqlWatch& whole_table_watch_;
   Source source_;
   // Row locks are waited for, and held, for a fraction of what makes PostgreSQL look for deadlocks:
   // whoever waits for us gets its turn before it can be chosen as a victim.

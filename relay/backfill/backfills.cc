@@ -19,6 +19,9 @@ constexpr std::chrono::seconds kConfiguredPoll{10};
 // WAL that a backfill may be ahead of the relay: what others commit meanwhile waits behind it.
 constexpr std::uint64_t kMostAhead = 16UL * 1024 * 1024;
 
+// A table that is renamed under a chunk is there at the next attempt.
+constexpr int kAttempts = 3;
+
 using Clock = std::chrono::steady_clock;
 
 // The rows of another tool's outbox table are events, of which each is sent once.
@@ -30,8 +33,11 @@ const CaptureRule* rule_of(const RelayOptions& options, const std::string& schem
 
 }  // namespace
 
-Backfills::Backfills(const RelayOptions& options, SqlWatch& watch, StatusBoard& board)
-    : options_(options), watch_(watch), board_(board) {
+Backfills::Backfills(const RelayOptions& options, std::uint32_t timeline, StatusBoard& board)
+    : options_(options),
+      timeline_(timeline),
+      board_(board),
+      whole_table_watch_({.statement = std::chrono::hours(24 * 365)}) {
   if (options_.captures.empty()) return;
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "pr-backfill");
@@ -39,6 +45,8 @@ Backfills::Backfills(const RelayOptions& options, SqlWatch& watch, StatusBoard& 
 
 Backfills::~Backfills() {
   stop_.signal();
+  watch_.stop();
+  whole_table_watch_.stop();
   if (thread_.joinable()) thread_.join();
   board_.update([](RelayStatus& status) { status.backfills_active = 0; });
 }
@@ -48,17 +56,23 @@ void Backfills::on_moved(const MovedRow& row) {
   nlohmann::json key;
   for (const auto& [column, value] : row.key) key[std::string(column)] = value;
   try {
-    if (!moved_sql_) moved_sql_.emplace(options_.source.conninfo, options_.source.name, watch_);
-    maybe_active_ = moved_sql_->moved(std::string(row.schema), std::string(row.table), key.dump());
+    if (!moved_sql_)
+      moved_sql_.emplace(options_.source.conninfo, options_.source.name, watch_,
+                         whole_table_watch_);
+    maybe_active_ = moved_sql_->moved(row.table, key.dump());
   } catch (const BackfillImpossible& e) {
     throw Failure(
         ErrorKind::kPostgresUnavailable,
         std::string("a row that a backfill must carry again cannot be noted: ") + e.what());
+  } catch (const nlohmann::json::exception& e) {  // a key that is no UTF-8
+    throw Failure(ErrorKind::kProtocol, std::string("a row's key cannot be noted: ") + e.what());
   }
 }
 
 void Backfills::run() {
   keep_trying([this](BackfillSql& sql) {
+    const int anew = sql.open(timeline_);
+    if (anew > 0) spdlog::warn("{} backfill(s) begin anew: they began on another timeline", anew);
     work(sql);
     return true;
   });
@@ -67,10 +81,10 @@ void Backfills::run() {
 void Backfills::keep_trying(const std::function<bool(BackfillSql&)>& attempt) {
   do {
     try {
-      BackfillSql sql(options_.source.conninfo, options_.source.name, watch_);
+      BackfillSql sql(options_.source.conninfo, options_.source.name, watch_, whole_table_watch_);
       if (attempt(sql)) return;
     } catch (const std::exception& e) {
-      spdlog::debug("backfills: {}", e.what());
+      if (!stop_.wait_for(milliseconds{0})) spdlog::warn("backfills are tried again: {}", e.what());
     }
   } while (pause(kRetry));
 }
@@ -83,21 +97,44 @@ void Backfills::work(BackfillSql& sql) {
       next_configured = Clock::now() + kConfiguredPoll;
     }
     const auto orders = sql.active();
-    board_.update(
-        [&](RelayStatus& status) { status.backfills_active = static_cast<int>(orders.size()); });
+    const int failed = sql.failed();
+    board_.update([&](RelayStatus& status) {
+      status.backfills_active = static_cast<int>(orders.size());
+      status.backfills_failed = failed;
+    });
     bool worked = false;
     for (const auto& order : orders) {
       try {
         worked = advance(sql, order) || worked;
+        impossible_.erase(order.id);
       } catch (const BackfillImpossible& e) {
-        spdlog::error("backfill of {}.{} failed: {}", order.schema, order.table, e.what());
-        sql.note(order.id, e.what(), /*failed=*/true);
+        give_up_or_wait(sql, order, e.what());
+      } catch (const Failure& failure) {
+        // The next one may be able to go on; a broken connection shows at its first statement.
+        note(sql, order, failure.error().context);
       }
       if (stop_.wait_for(milliseconds{0})) return;
     }
     if (worked) continue;
     if (!pause(kIdlePoll)) return;
   } while (!stop_.wait_for(milliseconds{0}));
+}
+
+void Backfills::note(BackfillSql& sql, const BackfillOrder& order, const std::string& problem) {
+  auto& noted = noted_[order.id];
+  if (noted == problem) return;
+  if (!problem.empty())
+    spdlog::warn("backfill of {}.{} waits: {}", order.schema, order.table, problem);
+  sql.note(order.id, problem, /*failed=*/false);
+  noted = problem;
+}
+
+void Backfills::give_up_or_wait(BackfillSql& sql, const BackfillOrder& order,
+                                const std::string& problem) {
+  if (++impossible_[order.id] < kAttempts) return note(sql, order, problem);
+  spdlog::error("backfill of {}.{} failed: {}", order.schema, order.table, problem);
+  sql.note(order.id, problem, /*failed=*/true);
+  impossible_.erase(order.id);
 }
 
 void Backfills::order_configured(BackfillSql& sql) {
@@ -116,15 +153,13 @@ void Backfills::order_configured(BackfillSql& sql) {
 }
 
 bool Backfills::advance(BackfillSql& sql, const BackfillOrder& order) {
+  if (order.table.empty()) throw BackfillImpossible("the table was dropped");
   if (rule_of(options_, order.schema, order.table) == nullptr) {
-    sql.note(order.id,
-             order.table.empty() ? "the table was dropped"
-                                 : "the running relay's configuration does not capture the table",
-             /*failed=*/order.table.empty());
+    note(sql, order, "the running relay's configuration does not capture the table");
     return false;
   }
   if (!order.admitted) {
-    if (!sql.admit(order.id)) return false;
+    if (!sql.admit(order.id, timeline_)) return false;
     spdlog::info("backfill of {}.{} begins", order.schema, order.table);
   }
   BackfillPace pace(order.rows_per_second);
@@ -146,6 +181,7 @@ bool Backfills::advance(BackfillSql& sql, const BackfillOrder& order) {
     throw;
   }
   join();
+  note(sql, order, "");
   return true;
 }
 
@@ -161,7 +197,8 @@ void Backfills::help(const BackfillOrder& order, BackfillPace& pace,
 }
 
 void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace& pace) {
-  while (wait_for_relay(sql.wal_end(), kMostAhead)) {
+  // WAL begins far behind kMostAhead.
+  while (wait_for(handled_, sql.wal_end().value - kMostAhead)) {
     Clock::time_point next;
     std::uint64_t rows = 0;
     {
@@ -172,12 +209,10 @@ void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace
     while (Clock::now() < next)
       if (!pause(std::min(kIdlePoll, std::chrono::ceil<milliseconds>(next - Clock::now())))) return;
 
-    const auto begun = Clock::now();
     const auto carried = sql.carry(order.id, order.replaces);
-    const auto now = Clock::now();
     if (carried.outcome == CarriedChunk::Outcome::kCarried) {
       const std::lock_guard lock(pace_mutex_);
-      pace.on_carried(carried.rows, carried.bytes, now - begun, now);
+      pace.on_carried(carried.rows, carried.bytes, carried.locked_for, Clock::now());
       board_.update([&](RelayStatus& status) { status.backfilled_rows_total += carried.rows; });
       continue;
     }
@@ -193,8 +228,9 @@ void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace
       if (!sql.is_running(order.id) || !pause(kRelayPoll)) return;
       continue;
     }
-    // The relay has told of every row that took another key before the last chunk was carried.
-    if (!wait_for_relay(done->wal_end, 0)) return;
+    // The relay has told of every row that took another key before the last chunk was carried, and
+    // the stream holds them all.
+    if (!wait_for(published_, done->wal_end.value)) return;
     POSTRIDER_FAILPOINT("backfill.before_complete");
     if (!sql.complete(order.id, done->chunks)) continue;
     spdlog::info("backfill of {}.{} is complete", order.schema, order.table);
@@ -202,8 +238,8 @@ void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace
   }
 }
 
-bool Backfills::wait_for_relay(Lsn wal_end, std::uint64_t distance) {
-  while (handled_.load(std::memory_order_relaxed) + distance < wal_end.value)
+bool Backfills::wait_for(const std::atomic<std::uint64_t>& reached, std::uint64_t lsn) {
+  while (reached.load(std::memory_order_relaxed) < lsn)
     if (!pause(kRelayPoll)) return false;
   return !stop_.wait_for(milliseconds{0});
 }

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -26,9 +27,10 @@ namespace postrider {
 
 class Backfills : public BackfillListener {
  public:
-  // For one session, which has opened the epoch of options.captures. The arguments must outlive
-  // this.
-  Backfills(const RelayOptions& options, SqlWatch& watch, StatusBoard& board);
+  // For one session on this timeline, which has opened the epoch of options.captures. The arguments
+  // must outlive this.
+  Backfills(const RelayOptions& options, std::uint32_t timeline, StatusBoard& board);
+  // Ends what is under way within seconds, also a whole table's.
   ~Backfills() override;
   Backfills(const Backfills&) = delete;
   Backfills& operator=(const Backfills&) = delete;
@@ -36,6 +38,7 @@ class Backfills : public BackfillListener {
   void on_started() override { maybe_active_ = true; }
   void on_moved(const MovedRow& row) override;
   void on_handled(Lsn lsn) override { handled_.store(lsn.value, std::memory_order_relaxed); }
+  void on_published(Lsn lsn) override { published_.store(lsn.value, std::memory_order_relaxed); }
 
  private:
   void run();
@@ -48,17 +51,26 @@ class Backfills : public BackfillListener {
   void help(const BackfillOrder& order, BackfillPace& pace, const std::atomic<bool>& finished);
   // Runs `attempt` with a connection until it returns true; after a failure with a new connection.
   void keep_trying(const std::function<bool(BackfillSql&)>& attempt);
-  // Waits until the relay is at most so far behind the WAL's end. False when asked to stop.
-  bool wait_for_relay(Lsn wal_end, std::uint64_t distance);
+  // Waits until the relay has reached `lsn`. False when asked to stop.
+  bool wait_for(const std::atomic<std::uint64_t>& reached, std::uint64_t lsn);
+  // Why an order does not go on, for people; empty: it does. Written when it changes.
+  void note(BackfillSql& sql, const BackfillOrder& order, const std::string& problem);
+  // After an attempt that failed for good: it is tried again a few times.
+  void give_up_or_wait(BackfillSql& sql, const BackfillOrder& order, const std::string& problem);
   bool pause(milliseconds time) { return !stop_.wait_for(time); }
 
   const RelayOptions& options_;
-  SqlWatch& watch_;
+  const std::uint32_t timeline_;
   StatusBoard& board_;
+  SqlWatch watch_;
+  SqlWatch whole_table_watch_;
   const Wake stop_;
   std::atomic<std::uint64_t> handled_{0};
+  std::atomic<std::uint64_t> published_{0};
   std::mutex pace_mutex_;
   std::set<std::string> said_;  // warnings are worth one line a session
+  std::map<std::int64_t, std::string> noted_;
+  std::map<std::int64_t, int> impossible_;  // attempts in a row that failed for good
 
   // Of the session's thread.
   bool maybe_active_ = true;

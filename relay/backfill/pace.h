@@ -2,7 +2,9 @@
 // arguments.
 //
 // A chunk holds row locks for as long as it takes. It aims at kTarget, far below deadlock_timeout,
-// and at kTargetBytes of WAL, so that what is behind it in the WAL waits only a moment.
+// and at kTargetBytes of WAL, so that what is behind it in the WAL waits only a moment. Doubles and
+// halves: a chunk's time has a part that no size changes, so a size is not computed from it, and
+// time alone never makes it smaller than kFloor.
 #pragma once
 
 #include <chrono>
@@ -19,6 +21,7 @@ class BackfillPace {
   static constexpr std::chrono::milliseconds kTarget{100};
   static constexpr std::uint64_t kTargetBytes = 4UL * 1024 * 1024;
   static constexpr std::uint64_t kFirst = 200;
+  static constexpr std::uint64_t kFloor = 100;
   static constexpr std::uint64_t kMost = 20'000;
 
   // `rows_per_second` bounds all workers together; nothing: no bound.
@@ -28,7 +31,7 @@ class BackfillPace {
   // Rows of the next chunk: at least one.
   [[nodiscard]] std::uint64_t rows() const { return rows_; }
 
-  // A chunk was carried at `now`, within `took`.
+  // A chunk was carried at `now`; its rows were locked for `took`.
   void on_carried(std::uint64_t rows, std::uint64_t bytes, Duration took, Time now);
   // A chunk was given up: its rows were locked by others, or were too many.
   void on_busy();

@@ -42,7 +42,7 @@ std::optional<MovedRow> moved_row(const wire::Relation& table, const wire::Updat
   };
   if (update.old_kind != wire::OldRow::kKey || std::ranges::none_of(update.row, unchanged))
     return std::nullopt;
-  MovedRow moved{table.schema, table.name, {}};
+  MovedRow moved{table.oid, {}};
   for (std::size_t i = 0; i < table.columns.size() && i < update.row.size(); ++i) {
     if (!table.columns[i].key) continue;
     const auto& value = unchanged(update.row[i]) ? update.old[i] : update.row[i];

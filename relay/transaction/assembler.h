@@ -52,8 +52,7 @@ struct BackfillChange {
 // A row that took another key while the WAL did not hold all of it: a reader that the backfill has
 // not given the old row yet cannot make the new one.
 struct MovedRow {
-  std::string_view schema;
-  std::string_view table;
+  std::uint32_t table = 0;                                         // OID
   std::vector<std::pair<std::string_view, std::string_view>> key;  // columns and their new values
 };
 

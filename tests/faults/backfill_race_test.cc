@@ -96,7 +96,7 @@ class BackfillRace : public BackfillWorld {
     unsigned at = 0;  // the lowest key of the newest chunk
     const std::string id =
         worker.run("SELECT outbox.backfill_start('shop', 'public." + table + "')");
-    ASSERT_EQ(worker.run("SELECT outbox.backfill_admit(" + id + ")"), "t");
+    ASSERT_EQ(worker.run("SELECT outbox.backfill_admit(" + id + ", 1)"), "t");
     worker.run("SET lock_timeout = '50ms'");  // a truncation that is open is passed by
     bool open = false;
     const auto close = [&] {
@@ -231,6 +231,40 @@ TEST_F(BackfillRace, WhereMovedKeysAreNotCarriedAgainItDoesNot) {
                  "(v_row.id, v_row.chunks_made + 1, v_key, true)\n        ON CONFLICT DO NOTHING;",
                  "");
   EXPECT_GT(failing_rounds(20261125, kBrokenRounds), 0);
+}
+
+// Two tables change names while a chunk waits for its lock.
+TEST_F(BackfillRace, ATableThatIsRenamedUnderAChunkIsReadAsItself) {
+  app_sql(
+      "CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a VALUES (1, 'a'); "
+      "CREATE TABLE b (id int PRIMARY KEY, v text); INSERT INTO b VALUES (1, 'b')");
+  grant();
+  capture("[[capture]]\ntables = [\"public.a*\"]\n");
+  carry();
+  Connection service(conninfo("app"));
+  Connection worker(superuser());
+  Connection observer(superuser());
+  const std::string id = worker.run("SELECT outbox.backfill_start('shop', 'public.a')");
+  ASSERT_EQ(worker.run("SELECT outbox.backfill_admit(" + id + ", 1)"), "t");
+  ASSERT_EQ(worker.run("SELECT outbox.backfill_plan(" + id + ", 10)"), "t");
+  ASSERT_EQ(service.run("BEGIN; ALTER TABLE a RENAME TO a_old; ALTER TABLE b RENAME TO a"), "");
+  worker.run("BEGIN; SET LOCAL lock_timeout = '10s'");
+  ASSERT_EQ(worker.run("SELECT chunk FROM outbox.backfill_claim(" + id + ")"), "1");
+  auto carried = std::async(std::launch::async, [&] {
+    return worker.run("SELECT rows FROM outbox.backfill_carry(" + id + ", 1)");
+  });
+  const std::string blocked =
+      "SELECT cardinality(pg_blocking_pids(" + std::to_string(worker.pid()) + ")) > 0";
+  ASSERT_TRUE(wait_for([&] { return observer.run(blocked) == "t"; }));
+  ASSERT_EQ(service.run("COMMIT"), "");
+  EXPECT_EQ(carried.get(), "!40001") << "to be tried again";
+  worker.run("ROLLBACK");
+  const auto process = relay();
+  ASSERT_TRUE(wait_for([&] { return sql("SELECT state FROM outbox.backfill") == "complete"; }))
+      << process->log();
+  ASSERT_EQ(changes("a_old").size(), 1U);
+  EXPECT_EQ(changes("a_old")[0]["new"]["v"], "a");
+  EXPECT_TRUE(changes("a").empty());
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ TEST_F(Backfill, RowsOfEveryKindOfKeyAreReadAsInsertsWouldBe) {
       {"by_uuid", "PRIMARY KEY (u)"},    {"by_three", "PRIMARY KEY (b, t, n)"},
       {"by_mood", "PRIMARY KEY (m, i)"}, {"by_domain", "PRIMARY KEY (d)"},
       {"by_time", "PRIMARY KEY (z)"},    {"by_bytes", "PRIMARY KEY (y)"},
-      {"by_citext", "PRIMARY KEY (c)"},  {"by_char", "PRIMARY KEY (f)"}};
+      {"by_citext", "PRIMARY KEY (c)"},  {"by_include", "PRIMARY KEY (i) INCLUDE (t)"},
+      {"by_char", "PRIMARY KEY (f)"}};
   sql("CREATE EXTENSION IF NOT EXISTS citext");
   app_sql("CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad'); CREATE DOMAIN cents AS bigint");
   for (const auto& [table, key] : tables)
@@ -73,6 +74,10 @@ TEST_F(Backfill, RowsOfEveryKindOfKeyAreReadAsInsertsWouldBe) {
       EXPECT_EQ(change["op"], "read");
       backfilled.push_back(change["new"].dump());
     }
+    std::map<std::string, std::multiset<std::string>> keys;
+    for (const auto& message : stream())
+      keys[message.subject].insert(*message.header("Postrider-Key"));
+    EXPECT_EQ(keys["shop.cdc.public." + table], keys["shop.cdc.public." + table + "_new"]);
     std::ranges::sort(inserted);
     std::ranges::sort(backfilled);
     EXPECT_EQ(backfilled, inserted) << table;
@@ -80,6 +85,83 @@ TEST_F(Backfill, RowsOfEveryKindOfKeyAreReadAsInsertsWouldBe) {
   process->terminate();
   EXPECT_EQ(process->wait(kBackfillPatience), 0);
   EXPECT_EQ(postrider({"verify", "stream", "--config", config("verify")}), 0) << output();
+}
+
+// Chunks are read with the rights of the outbox's owner.
+TEST_F(Backfill, NothingThatATablesOwnerHasMadeRunsAsTheOutboxsOwner) {
+  make_tables(R"(
+CREATE FUNCTION spy(v int) RETURNS bool LANGUAGE plpgsql AS
+  $$ BEGIN IF current_user <> 'app' THEN RAISE EXCEPTION 'runs as %', current_user; END IF; RETURN true; END $$;
+CREATE DOMAIN watched AS int CHECK (spy(VALUE)); CREATE DOMAIN twice AS watched;
+CREATE TYPE kind AS ENUM ('b', 'a');
+CREATE FUNCTION show(kind) RETURNS text LANGUAGE plpgsql AS
+  $$ BEGIN IF current_user <> 'app' THEN RAISE EXCEPTION 'runs as %', current_user; END IF; RETURN 'same'; END $$;
+CREATE CAST (kind AS text) WITH FUNCTION show(kind);
+CREATE TABLE t (id twice, k kind, v text, PRIMARY KEY (id, k)); INSERT INTO t SELECT i, 'b', 'v' FROM generate_series(1, 500) i)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t", {"--rate", "400", "--follow"}), 0)
+      << output() << process->log();
+  const auto rows = changes("t");
+  ASSERT_EQ(rows.size(), 500U);
+  EXPECT_EQ(rows[0]["new"]["k"], "b");
+}
+
+TEST_F(Backfill, BeginsAnewOnAnotherTimeline) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 2000)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t", {"--rate", "400"}), 0) << output();
+  ASSERT_TRUE(wait_for([&] { return changes("t").size() >= 200; }));
+  process->kill();
+  // As after a failover: what the relay had noted of moved rows may be gone.
+  EXPECT_EQ(sql("SELECT outbox.backfill_open('shop', 1)"), "0");
+  EXPECT_EQ(sql("SELECT outbox.backfill_open('shop', 2)"), "1");
+  EXPECT_EQ(sql("SELECT concat(state, planned, rows_done, barrier) FROM outbox.backfill"),
+            "waiting0");
+  EXPECT_EQ(sql("SELECT count(*) FROM outbox.backfill_chunk"), "0");
+  process = relay();
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(sql("SELECT rows_done FROM outbox.backfill"), "2000");
+  EXPECT_GT(changes("t").size(), 2000U);
+}
+
+TEST_F(Backfill, AReplacementThatWaitsIsCancelledAtOnceAndHoldsNoRelayUp) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 2000)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const auto process = relay();
+  const Connection early(PQconnectdb(conninfo("app").c_str()), &PQfinish);
+  const Connection service(PQconnectdb(conninfo("app").c_str()), &PQfinish);
+  ASSERT_EQ(run(early, "BEGIN; CREATE TEMP TABLE mine ()"), "");
+  ASSERT_EQ(backfill("start", "public.t", {"--replace"}), 0) << output();
+  ASSERT_TRUE(wait_for([&] { return sql("SELECT count(barrier) FROM outbox.backfill") == "1"; }));
+  ASSERT_EQ(run(service, "BEGIN; INSERT INTO t VALUES (0)"), "");
+  ASSERT_EQ(run(early, "ROLLBACK"), "");
+  ASSERT_TRUE(
+      wait_for([&] { return sql("SELECT max(attempts) > 1 FROM outbox.backfill_chunk") == "t"; }));
+  EXPECT_EQ(backfill("cancel", "public.t"), 0) << output();
+  EXPECT_EQ(state_of("public.t"), "cancelled");
+  process->terminate();
+  EXPECT_EQ(process->wait(kBackfillPatience), 0) << process->log();
+  ASSERT_EQ(run(service, "COMMIT"), "");
+  EXPECT_EQ(sql("SELECT count(*) FROM outbox.backfill_chunk"), "0");
+  EXPECT_EQ(backfill("status", "public.nothing", {"--follow"}), 1) << "there is none to follow";
+}
+
+TEST_F(Backfill, AFailedOneIsTriedAgainOnRequest) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 2000)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t", {"--rate", "400"}), 0) << output();
+  ASSERT_TRUE(wait_for([&] { return changes("t").size() >= 200; }));
+  sql("REVOKE UPDATE ON t FROM owner");
+  ASSERT_TRUE(wait_for_state("public.t", "failed")) << process->log();
+  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("permission denied"),
+            std::string::npos);
+  grant();
+  ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(changes("t").size(), 2000U) << "each row once";
 }
 
 TEST_F(Backfill, PartitionsFiltersAndListsOfColumnsAreThePublications) {

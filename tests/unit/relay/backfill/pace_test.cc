@@ -12,12 +12,16 @@ TEST(BackfillPace, AimsAtATimeAndAtBytes) {
   BackfillPace::Time now{};
   for (int i = 0; i < 20; ++i) pace.on_carried(pace.rows(), pace.rows() * 10, milliseconds(1), now);
   EXPECT_EQ(pace.rows(), BackfillPace::kMost);
-  pace.on_carried(10'000, 100'000, milliseconds(500), now);
-  EXPECT_EQ(pace.rows(), 2000U) << "10000 rows took five times too long";
-  pace.on_carried(2000, 64UL * 1024 * 1024, milliseconds(10), now);
-  EXPECT_EQ(pace.rows(), 125U) << "16 times too many bytes";
-  pace.on_carried(1, 1UL << 30, milliseconds(900), now);
-  EXPECT_EQ(pace.rows(), 1U);
+  pace.on_carried(20'000, 100'000, milliseconds(100), now);
+  EXPECT_EQ(pace.rows(), BackfillPace::kMost) << "as it should be";
+  pace.on_carried(20'000, 100'000, milliseconds(250), now);
+  EXPECT_EQ(pace.rows(), BackfillPace::kMost / 2);
+  for (int i = 0; i < 20; ++i) pace.on_carried(5, 100, milliseconds(300), now);
+  EXPECT_EQ(pace.rows(), BackfillPace::kFloor) << "a slow disk is not the rows' fault";
+  for (int i = 0; i < 20; ++i) pace.on_carried(5, 1UL << 30, milliseconds(10), now);
+  EXPECT_EQ(pace.rows(), 1U) << "but their size is";
+  pace.on_carried(0, 0, milliseconds(1), now);
+  EXPECT_EQ(pace.rows(), 2U) << "a filter leaves few rows, or none";
   EXPECT_LE(pace.next(), now) << "no rate was asked for";
 }
 
