@@ -123,13 +123,13 @@ void ExistingOutbox::write_headers(const wire::Tuple& row, OutboxEvent& event) c
 
 Result<void> ExistingOutbox::write_payload(const wire::Tuple& row, OutboxEvent& event) const {
   event.payload.clear();
+  std::string_view type = content_type_;
+  if (type.empty() && (payload_.type == pg_type::kJson || payload_.type == pg_type::kJsonb))
+    type = "application/json";
+  else if (type.empty() && payload_.type == pg_type::kBytea)
+    type = "application/octet-stream";
   event.content_type.reset();
-  if (!content_type_.empty())
-    event.content_type = content_type_;
-  else if (payload_.type == pg_type::kJson || payload_.type == pg_type::kJsonb)
-    event.content_type = "application/json";
-  else if (payload_.type == pg_type::kBytea)
-    event.content_type = "application/octet-stream";
+  if (!type.empty()) event.content_type.emplace(type);
   const auto text = text_of(row[*payload_.index]);
   if (!text) return {};
   if (payload_.type != pg_type::kBytea)
