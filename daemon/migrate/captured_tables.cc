@@ -4,12 +4,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "daemon/migrate/row_filter.h"
+
 namespace postrider {
 namespace {
 
 // Rows of a partitioned table are in its partitions: each needs an identity and the WAL of its own.
 constexpr const char* kTables = R"(
-SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
+SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
   CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN pg_get_userbyid(c.relowner) END AS owner,
   parts.unlogged, parts.nameless,
   (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
@@ -28,7 +30,13 @@ LATERAL (
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'outbox', 'postrider')
   AND n.nspname !~ '^pg_toast'
-ORDER BY 1, 2)";
+ORDER BY 2, 3)";
+
+constexpr const char* kPublished = R"(
+SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = $1 ORDER BY 3)";
 
 // Of a partitioned table, the partition that spoils it is named.
 std::string whose(const std::string& table, const std::string& part) {
@@ -42,8 +50,8 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 // A new name that a column of the table has already; empty: none.
 std::string taken_name(const CaptureRule& rule, const std::vector<std::string>& columns) {
   for (const auto& [from, to] : rule.rename)
-    if (contains(columns, from) && contains(columns, to) && !contains(rule.exclude, to) &&
-        !rule.rename.contains(to) && (rule.columns.empty() || contains(rule.columns, to)))
+    if (contains(columns, from) && contains(columns, to) && carries_column(rule, to) &&
+        !rule.rename.contains(to))
       return to;
   return "";
 }
@@ -105,6 +113,15 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
       table.problem = "has a column " + taken + ", which capture.rename gives to another";
       table.remedy = "choose another name, or rename or exclude that column, too";
     }
+    if (table.problem.empty())
+      if (const auto lost = column_lost_to_filter(tx, *rule, row["oid"].as<std::int64_t>())) {
+        table.problem = whose(table.name, lost->table) + "may hold large values in column " +
+                        lost->column +
+                        ": an update that brings a row into capture.where would lose them";
+        table.remedy = "ALTER TABLE " + lost->table +
+                       " REPLICA IDENTITY FULL (of a partitioned table: each partition, too), or "
+                       "take where, or the column, out of [[capture]]";
+      }
     found.push_back(std::move(table));
   }
   for (const auto& name : exact)
@@ -112,6 +129,16 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
                      "correct the name in [[capture]]; partitions are captured by their root, and "
                      "views, foreign and temporary tables not at all"});
   return found;
+}
+
+std::vector<std::string> published_without_rule(pqxx::transaction_base& tx,
+                                                const std::vector<CaptureRule>& rules,
+                                                const std::string& publication) {
+  std::vector<std::string> names;
+  for (const auto& row : sql::exec(tx, kPublished, capture_publication(publication)))
+    if (find_rule(rules, row[0].as<std::string>(), row[1].as<std::string>()) == nullptr)
+      names.push_back(row[2].as<std::string>());
+  return names;
 }
 
 std::vector<std::string> unknown_columns(const CaptureRule& rule,

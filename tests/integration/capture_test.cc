@@ -172,6 +172,23 @@ TEST_F(Capture, ACopyFollowsEveryKindOfChange) {
   EXPECT_EQ(payload_of("part_low").substr(0, 5), "none:") << "partitions come under their root";
 }
 
+// reg* types are told with their schema unless the search_path finds them.
+TEST_F(Capture, TheSearchPathOfTheRoleLeavesNamesAsTheyAre) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, rc regclass, rt regtype)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const std::vector<std::string> paths = {"DEFAULT", "outbox", "public", "pg_catalog, public"};
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    sql("ALTER ROLE relay SET search_path TO " + paths[i]);
+    app_sql("INSERT INTO t VALUES (" + std::to_string(i) + ", 'public.t', 'public.t')");
+    carry();
+  }
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), paths.size());
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    EXPECT_NE(messages[i].data.find(R"("rc":"public.t","rt":"public.t")"), std::string::npos)
+        << paths[i] << ": " << messages[i].data;
+}
+
 // What a person can check by SQL: docs/capture.md, "Columns".
 TEST_F(Capture, HashesAreThoseThatPostgreSqlMakes) {
   app_sql(
@@ -326,6 +343,34 @@ TEST_F(Capture, BeginsWithTheEpochThatAsksForIt) {
   EXPECT_EQ(messages[0].subject, "shop.a") << "what was committed before it was asked for";
 }
 
+// Brought in by an update that does not touch it, a large value comes with the row.
+TEST_F(Capture, ARowThatEntersAFilterIsWhole) {
+  app_sql(
+      "CREATE TABLE t (id int PRIMARY KEY, big text); ALTER TABLE t ALTER big SET STORAGE "
+      "EXTERNAL; CREATE TABLE late (id int PRIMARY KEY)");
+  const std::string captures =
+      "[[capture]]\ntables = [\"public.t\", \"public.late\"]\nwhere = \"id > 10\"\n";
+  captures_ = captures;
+  EXPECT_EQ(postrider({"migrate", "up", "--config", config("capture")}), 78) << output();
+  EXPECT_NE(output().find("ALTER TABLE public.t REPLICA IDENTITY FULL"), std::string::npos);
+  app_sql("ALTER TABLE t REPLICA IDENTITY FULL");
+  capture(captures);
+  app_sql("INSERT INTO t VALUES (1, repeat('b', 20000)), (2, repeat('c', 20000))");
+  app_sql("UPDATE t SET id = 11 WHERE id = 1; UPDATE t SET id = 12 WHERE id = 2");
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 2U);
+  for (const auto& message : messages) {
+    EXPECT_EQ(message.header("Postrider-Type"), "insert");
+    const auto row = nlohmann::json::parse(message.data)["new"];
+    EXPECT_EQ(row["big"].get<std::string>(), std::string(20000, row["id"] == 11 ? 'b' : 'c'));
+  }
+  app_sql("ALTER TABLE late ADD COLUMN big text");
+  EXPECT_EQ(postrider({"check", "--config", config("check")}), 1) << output();
+  EXPECT_NE(output().find("may hold large values in column big"), std::string::npos) << output();
+  EXPECT_EQ(relay({"--until-caught-up"})->wait(kPatience), 37);
+}
+
 TEST_F(Capture, HostileNamesAreNamesLikeOthers) {
   const std::string schema = "s\"; DROP";
   const std::string table = "select.*>\xc3\xa9 " + std::string(40, 'z');
@@ -399,6 +444,47 @@ TEST_F(Capture, MigrateFollowsTheConfigurationUnderARunningRelay) {
       << process->log();
   EXPECT_TRUE(process->running()) << process->log();
   EXPECT_EQ(stream().size(), 3U) << "a1, b11, b12";
+}
+
+TEST_F(Capture, ATableThatWasRenamedOutOfItsRuleIsNamed) {
+  app_sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
+  capture("[[capture]]\ntables = [\"public.a\", \"public.b\"]\n");
+  const auto first = relay();
+  app_sql("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)");
+  ASSERT_TRUE(wait_for_seq(2, kPatience)) << first->log();
+  EXPECT_EQ(postrider({"status", "--config", config("capture")}), 0) << output();
+  EXPECT_EQ(postrider({"check", "--config", config("capture")}), 0) << output();
+  EXPECT_EQ(output().find("published table"), std::string::npos) << output();
+
+  app_sql("ALTER TABLE b RENAME TO c");
+  app_sql("INSERT INTO c VALUES (2)");
+  app_sql("INSERT INTO c VALUES (3); INSERT INTO a VALUES (2)");
+  ASSERT_TRUE(wait_for_seq(3, kPatience)) << first->log();
+  const auto log = first->log();
+  const std::string words = "changes of public.c are not carried";
+  EXPECT_NE(log.find(words), std::string::npos) << log;
+  EXPECT_EQ(log.find(words), log.rfind(words)) << log;
+  EXPECT_EQ(postrider({"status", "--config", config("capture")}), 1) << output();
+  EXPECT_NE(output().find("table public.c is published and no [[capture]] names it"),
+            std::string::npos)
+      << output();
+  captures_ = "[[capture]]\ntables = [\"public.a\"]\n";
+  EXPECT_EQ(postrider({"check", "--config", config("check")}), 0) << output();
+  EXPECT_NE(output().find("published table public.c"), std::string::npos) << output();
+
+  capture("[[capture]]\ntables = [\"public.a\", \"public.c\"]\n");
+  EXPECT_EQ(postrider({"check", "--config", config("check")}), 0) << output();
+  EXPECT_EQ(output().find("published table"), std::string::npos) << output();
+  first->terminate();
+  EXPECT_EQ(first->wait(kPatience), 0);
+  const auto second = relay();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return second->log().find(" starts after ordinal 3 ") != std::string::npos; },
+      kPatience))
+      << second->log();
+  app_sql("INSERT INTO c VALUES (4)");
+  ASSERT_TRUE(wait_for_seq(4, kPatience)) << second->log();
+  EXPECT_EQ(second->log().find(words), std::string::npos) << second->log();
 }
 
 TEST_F(Capture, ATableTakenOutOfThePublicationHaltsTheRelay) {
