@@ -128,8 +128,12 @@ Result<void> ExistingOutbox::write_payload(const wire::Tuple& row, OutboxEvent& 
     type = "application/json";
   else if (type.empty() && payload_.type == pg_type::kBytea)
     type = "application/octet-stream";
-  event.content_type.reset();
-  if (!type.empty()) event.content_type.emplace(type);
+  if (type.empty()) {
+    event.content_type.reset();
+  } else {
+    if (!event.content_type) event.content_type.emplace();
+    event.content_type->assign(type);
+  }
   const auto text = text_of(row[*payload_.index]);
   if (!text) return {};
   if (payload_.type != pg_type::kBytea)
