@@ -22,7 +22,8 @@ constexpr std::string_view kInvalidPassword = "28P01";
 // Whatever a role or database sets, the text of values stays the same.
 constexpr const char* kPinnedSettings =
     "-c DateStyle=ISO,MDY -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=3 "
-    "-c bytea_output=hex -c lc_monetary=C -c statement_timeout=0 -c idle_session_timeout=0";
+    "-c bytea_output=hex -c lc_monetary=C -c search_path=pg_catalog "  // which regclass is told by
+    "-c statement_timeout=0 -c idle_session_timeout=0";
 
 std::string quote_identifier(const std::string& name) {
   std::string quoted = "\"";

@@ -172,6 +172,23 @@ TEST_F(Capture, ACopyFollowsEveryKindOfChange) {
   EXPECT_EQ(payload_of("part_low").substr(0, 5), "none:") << "partitions come under their root";
 }
 
+// reg* types are told with their schema unless the search_path finds them.
+TEST_F(Capture, TheSearchPathOfTheRoleLeavesNamesAsTheyAre) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY, rc regclass, rt regtype)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const std::vector<std::string> paths = {"DEFAULT", "outbox", "public", "pg_catalog, public"};
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    sql("ALTER ROLE relay SET search_path TO " + paths[i]);
+    app_sql("INSERT INTO t VALUES (" + std::to_string(i) + ", 'public.t', 'public.t')");
+    carry();
+  }
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), paths.size());
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    EXPECT_NE(messages[i].data.find(R"("rc":"public.t","rt":"public.t")"), std::string::npos)
+        << paths[i] << ": " << messages[i].data;
+}
+
 // What a person can check by SQL: docs/capture.md, "Columns".
 TEST_F(Capture, HashesAreThoseThatPostgreSqlMakes) {
   app_sql(
