@@ -17,7 +17,8 @@ constexpr const char* kShape =
     "(publish = 'insert, update, delete, truncate', publish_via_partition_root = true)";
 
 // Its columns that a row filter reads and the replica identity does not hold: PostgreSQL would
-// refuse each update and delete of the service.
+// refuse each update and delete of the service. Columns of INCLUDE stand behind the key's in
+// indkey, and are not in the identity.
 constexpr const char* kFilterBeyondIdentity = R"(
 SELECT format('%I.%I', n.nspname, t.relname), a.attname
 FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
@@ -28,7 +29,8 @@ JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = d.refobjsubid
 JOIN LATERAL (SELECT r.prrelid AS oid UNION SELECT relid FROM pg_partition_tree(r.prrelid)) AS part ON true
 JOIN pg_class c ON c.oid = part.oid AND c.relkind = 'r'
 WHERE p.pubname = $1 AND c.relreplident <> 'f' AND NOT EXISTS (
-  SELECT FROM pg_index i JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = ANY (i.indkey)
+  SELECT FROM pg_index i JOIN pg_attribute k
+    ON k.attrelid = c.oid AND k.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
   WHERE i.indrelid = c.oid AND k.attname = a.attname
     AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)
 ORDER BY 1, 2 LIMIT 1)";

@@ -229,6 +229,25 @@ TEST_F(MigrateCapture, AFilterThatWouldBreakTheServiceIsRefused) {
   run("UPDATE item SET region = 'us'");
 }
 
+TEST_F(MigrateCapture, ColumnsThatAnIndexOnlyIncludesAreNotOfTheIdentity) {
+  run("CREATE TABLE wide (a int, b int, c int, PRIMARY KEY (a, b) INCLUDE (c)); "
+      "CREATE TABLE chosen (a int NOT NULL, c int); "
+      "CREATE UNIQUE INDEX identity ON chosen (a) INCLUDE (c); "
+      "ALTER TABLE chosen REPLICA IDENTITY USING INDEX identity");
+  for (const char* table : {"wide", "chosen"}) {
+    options.captures = {{.tables = {std::string("public.") + table}, .where = "c > 1"}};
+    const auto error = refusal();
+    EXPECT_EQ(error.kind, ErrorKind::kConfiguration) << error.context;
+    EXPECT_NE(error.context.find(std::string("column c of public.") + table), std::string::npos)
+        << error.context;
+  }
+  options.captures = {{.tables = {"public.wide"}, .where = "a > 1 OR b > 1"},
+                      {.tables = {"public.chosen"}, .where = "a > 1"}};
+  up();
+  run("INSERT INTO wide VALUES (1, 2, 3); UPDATE wide SET c = 4; "
+      "INSERT INTO chosen VALUES (1, 2); UPDATE chosen SET c = 4");
+}
+
 TEST_F(MigrateCapture, ColumnsThatNoTableHasAreRefused) {
   run("CREATE TABLE list (id int PRIMARY KEY, mail text)");
   options.captures = {{.tables = {"public.l*"}, .hash = {"mail"}, .rename = {{"region", "r"}}}};
