@@ -9,31 +9,13 @@
 
 #include "base/error.h"
 #include "daemon/migrate/captured_tables.h"
+#include "daemon/migrate/row_filter.h"
 
 namespace postrider {
 namespace {
 
 constexpr const char* kShape =
     "(publish = 'insert, update, delete, truncate', publish_via_partition_root = true)";
-
-// Its columns that a row filter reads and the replica identity does not hold: PostgreSQL would
-// refuse each update and delete of the service. Columns of INCLUDE stand behind the key's in
-// indkey, and are not in the identity.
-constexpr const char* kFilterBeyondIdentity = R"(
-SELECT format('%I.%I', n.nspname, t.relname), a.attname
-FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
-JOIN pg_class t ON t.oid = r.prrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-JOIN pg_depend d ON d.classid = 'pg_publication_rel'::regclass AND d.objid = r.oid
-  AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.prrelid AND d.refobjsubid > 0
-JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = d.refobjsubid
-JOIN LATERAL (SELECT r.prrelid AS oid UNION SELECT relid FROM pg_partition_tree(r.prrelid)) AS part ON true
-JOIN pg_class c ON c.oid = part.oid AND c.relkind = 'r'
-WHERE p.pubname = $1 AND c.relreplident <> 'f' AND NOT EXISTS (
-  SELECT FROM pg_index i JOIN pg_attribute k
-    ON k.attrelid = c.oid AND k.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-  WHERE i.indrelid = c.oid AND k.attname = a.attname
-    AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)
-ORDER BY 1, 2 LIMIT 1)";
 
 // What the transaction has made of the publication is not what the checkpoint row vouches for.
 constexpr const char* kDiffers =
@@ -135,13 +117,11 @@ void set_tables(pqxx::work& tx, const std::string& name, const std::vector<Captu
   } catch (const pqxx::sql_error& error) {
     refuse_alteration(error, tables);
   }
-  const auto beyond = sql::exec(tx, kFilterBeyondIdentity, name);
-  if (!beyond.empty())
+  if (const auto beyond = column_beyond_identity(tx, name))
     throw Failure(ErrorKind::kConfiguration,
-                  "capture.where reads column " + beyond[0][1].as<std::string>() + " of " +
-                      beyond[0][0].as<std::string>() +
+                  "capture.where reads column " + beyond->column + " of " + beyond->table +
                       ", which is not in its replica identity: updates and deletes would fail",
-                  "filter by the key's columns, or ALTER TABLE " + beyond[0][0].as<std::string>() +
+                  "filter by the key's columns, or ALTER TABLE " + beyond->table +
                       " REPLICA IDENTITY FULL (of a partitioned table: each partition, too)");
 }
 

@@ -4,12 +4,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "daemon/migrate/row_filter.h"
+
 namespace postrider {
 namespace {
 
 // Rows of a partitioned table are in its partitions: each needs an identity and the WAL of its own.
 constexpr const char* kTables = R"(
-SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
+SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
   CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN pg_get_userbyid(c.relowner) END AS owner,
   parts.unlogged, parts.nameless,
   (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
@@ -28,7 +30,7 @@ LATERAL (
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'outbox', 'postrider')
   AND n.nspname !~ '^pg_toast'
-ORDER BY 1, 2)";
+ORDER BY 2, 3)";
 
 // Of a partitioned table, the partition that spoils it is named.
 std::string whose(const std::string& table, const std::string& part) {
@@ -42,8 +44,8 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 // A new name that a column of the table has already; empty: none.
 std::string taken_name(const CaptureRule& rule, const std::vector<std::string>& columns) {
   for (const auto& [from, to] : rule.rename)
-    if (contains(columns, from) && contains(columns, to) && !contains(rule.exclude, to) &&
-        !rule.rename.contains(to) && (rule.columns.empty() || contains(rule.columns, to)))
+    if (contains(columns, from) && contains(columns, to) && carries_column(rule, to) &&
+        !rule.rename.contains(to))
       return to;
   return "";
 }
@@ -105,6 +107,15 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
       table.problem = "has a column " + taken + ", which capture.rename gives to another";
       table.remedy = "choose another name, or rename or exclude that column, too";
     }
+    if (table.problem.empty())
+      if (const auto lost = column_lost_to_filter(tx, *rule, row["oid"].as<std::int64_t>())) {
+        table.problem = whose(table.name, lost->table) + "may hold large values in column " +
+                        lost->column +
+                        ": an update that brings a row into capture.where would lose them";
+        table.remedy = "ALTER TABLE " + lost->table +
+                       " REPLICA IDENTITY FULL (of a partitioned table: each partition, too), or "
+                       "take where, or the column, out of [[capture]]";
+      }
     found.push_back(std::move(table));
   }
   for (const auto& name : exact)

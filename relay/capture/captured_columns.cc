@@ -40,8 +40,7 @@ std::vector<CapturedColumn> captured_columns(const wire::Relation& relation,
   for (std::size_t i = 0; i < relation.columns.size(); ++i) {
     const auto& column = relation.columns[i];
     const std::string own(column.name);
-    if (contains(rule.exclude, own)) continue;
-    if (!rule.columns.empty() && !contains(rule.columns, own)) continue;
+    if (!carries_column(rule, own)) continue;
     const auto renamed = rule.rename.find(own);
     columns.push_back({i, renamed == rule.rename.end() ? own : renamed->second, own, column.type,
                        column.key && !full, value_of(rule, own)});

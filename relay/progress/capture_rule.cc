@@ -13,4 +13,11 @@ const CaptureRule* find_rule(const std::vector<CaptureRule>& rules, std::string_
   return nullptr;
 }
 
+bool carries_column(const CaptureRule& rule, const std::string& column) {
+  const auto has = [&](const std::vector<std::string>& names) {
+    return std::ranges::find(names, column) != names.end();
+  };
+  return !has(rule.exclude) && (rule.columns.empty() || has(rule.columns));
+}
+
 }  // namespace postrider

@@ -55,6 +55,9 @@ struct CaptureRule {
 [[nodiscard]] const CaptureRule* find_rule(const std::vector<CaptureRule>& rules,
                                            std::string_view schema, std::string_view table);
 
+// True for a column of the table that is carried, masked and hashed ones too.
+[[nodiscard]] bool carries_column(const CaptureRule& rule, const std::string& column);
+
 // The publication of the captured tables, beside `publication`, which holds the outbox alone and
 // publishes inserts alone.
 [[nodiscard]] inline std::string capture_publication(const std::string& publication) {

@@ -343,6 +343,34 @@ TEST_F(Capture, BeginsWithTheEpochThatAsksForIt) {
   EXPECT_EQ(messages[0].subject, "shop.a") << "what was committed before it was asked for";
 }
 
+// Brought in by an update that does not touch it, a large value comes with the row.
+TEST_F(Capture, ARowThatEntersAFilterIsWhole) {
+  app_sql(
+      "CREATE TABLE t (id int PRIMARY KEY, big text); ALTER TABLE t ALTER big SET STORAGE "
+      "EXTERNAL; CREATE TABLE late (id int PRIMARY KEY)");
+  const std::string captures =
+      "[[capture]]\ntables = [\"public.t\", \"public.late\"]\nwhere = \"id > 10\"\n";
+  captures_ = captures;
+  EXPECT_EQ(postrider({"migrate", "up", "--config", config("capture")}), 78) << output();
+  EXPECT_NE(output().find("ALTER TABLE public.t REPLICA IDENTITY FULL"), std::string::npos);
+  app_sql("ALTER TABLE t REPLICA IDENTITY FULL");
+  capture(captures);
+  app_sql("INSERT INTO t VALUES (1, repeat('b', 20000)), (2, repeat('c', 20000))");
+  app_sql("UPDATE t SET id = 11 WHERE id = 1; UPDATE t SET id = 12 WHERE id = 2");
+  carry();
+  const auto messages = stream();
+  ASSERT_EQ(messages.size(), 2U);
+  for (const auto& message : messages) {
+    EXPECT_EQ(message.header("Postrider-Type"), "insert");
+    const auto row = nlohmann::json::parse(message.data)["new"];
+    EXPECT_EQ(row["big"].get<std::string>(), std::string(20000, row["id"] == 11 ? 'b' : 'c'));
+  }
+  app_sql("ALTER TABLE late ADD COLUMN big text");
+  EXPECT_EQ(postrider({"check", "--config", config("check")}), 1) << output();
+  EXPECT_NE(output().find("may hold large values in column big"), std::string::npos) << output();
+  EXPECT_EQ(relay({"--until-caught-up"})->wait(kPatience), 37);
+}
+
 TEST_F(Capture, HostileNamesAreNamesLikeOthers) {
   const std::string schema = "s\"; DROP";
   const std::string table = "select.*>\xc3\xa9 " + std::string(40, 'z');

@@ -17,7 +17,7 @@ class MigrateCapture : public ::testing::Test {
  protected:
   MigrateCapture() {
     database.run("owner",
-                 "CREATE TABLE item (id int PRIMARY KEY, region text); "
+                 "CREATE TABLE item (id int PRIMARY KEY, region varchar(8)); "
                  "CREATE TABLE loud (id int PRIMARY KEY, region text); "
                  "ALTER TABLE loud REPLICA IDENTITY FULL");
     options = database.options();
@@ -227,6 +227,41 @@ TEST_F(MigrateCapture, AFilterThatWouldBreakTheServiceIsRefused) {
   options.captures[0].where = "region = 'eu'";
   up();
   run("UPDATE item SET region = 'us'");
+}
+
+TEST_F(MigrateCapture, AFilterThatWouldLoseLargeValuesIsRefused) {
+  run("CREATE TABLE page (id int PRIMARY KEY, size numeric(5), body text); "
+      "CREATE TABLE named (name text PRIMARY KEY, size int); "
+      "CREATE TABLE part (id int PRIMARY KEY, body text) PARTITION BY RANGE (id); "
+      "ALTER TABLE part REPLICA IDENTITY FULL; "
+      "CREATE TABLE part_low PARTITION OF part FOR VALUES FROM (0) TO (10)");
+  options.captures = {{.tables = {"public.page"}, .columns = {"id", "body"}, .where = "id > 10"}};
+  auto error = refusal();
+  EXPECT_EQ(error.kind, ErrorKind::kConfiguration) << error.context;
+  EXPECT_NE(error.context.find("public.page may hold large values in column body"),
+            std::string::npos)
+      << error.context;
+  EXPECT_NE(error.remedy.find("ALTER TABLE public.page REPLICA IDENTITY FULL"), std::string::npos)
+      << error.remedy;
+  options.captures = {{.tables = {"public.part"}, .where = "id > 1"}};
+  error = refusal();
+  EXPECT_NE(error.context.find("partition public.part_low may hold large values in column body"),
+            std::string::npos)
+      << error.context;
+
+  run("ALTER TABLE part_low REPLICA IDENTITY FULL");
+  options.captures = {
+      {.tables = {"public.part"}, .where = "id > 1"},
+      {.tables = {"public.page"}, .columns = {"id"}, .where = "id > 10"},  // it is not carried
+      {.tables = {"public.named"}, .where = "name > 'b'"}};  // the old row holds the key
+  up();
+  options.captures[1].columns = {};
+  refusal();
+  options.captures[1].where = "";
+  up();
+  options.captures[1].where = "id > 10";
+  run("ALTER TABLE page REPLICA IDENTITY FULL");
+  up();
 }
 
 TEST_F(MigrateCapture, ColumnsThatAnIndexOnlyIncludesAreNotOfTheIdentity) {
