@@ -259,7 +259,22 @@ void Session::handle(const wire::PgOutputMessage& message) {
   handle(value_or_throw(assembler_.feed(message)));
 }
 
+// Once a process, however many sessions meet it.
+void Session::warn_of(const wire::Relation& unmatched) {
+  auto name = std::string(unmatched.schema) + "." + std::string(unmatched.name);
+  board_.update([&](RelayStatus& status) {
+    const auto [table, first] = status.unmatched_tables.insert(std::move(name));
+    if (first)
+      spdlog::warn(
+          "changes of {} are not carried: it is published, and no [[capture]] names it. If it was "
+          "renamed, name it there, run `postrider migrate up`, start the relay again, and then "
+          "`postrider backfill start --replace`",
+          *table);
+  });
+}
+
 void Session::handle(const Step& step) {
+  if (step.unmatched != nullptr) warn_of(*step.unmatched);
   if (step.moved && control_.backfills != nullptr) control_.backfills->on_moved(*step.moved);
   if (step.begin)
     if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)

@@ -85,6 +85,7 @@ class Session {
   void handle(const wire::XLogData& data);
   void handle(const wire::PgOutputMessage& message);
   void handle(const Step& step);
+  void warn_of(const wire::Relation& unmatched);
   // Hands over the next change of a message that holds several. False when none is left.
   bool take_change();
   void handle(const TransactionEnd& end, bool event_sent);

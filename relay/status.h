@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "postrider/lsn.h"
@@ -50,6 +51,7 @@ struct RelayStatus {
   std::uint64_t recognised_total = 0;    // decoded again and found in the stream
   std::uint64_t transactions_total = 0;  // with at least one carried event
   std::uint64_t ignored_changes_total = 0;
+  std::set<std::string> unmatched_tables;  // published, with changes, and named by no [[capture]]
   std::uint64_t sessions_total = 0;
   std::uint64_t confirmations_total = 0;
   std::uint64_t backfilled_rows_total = 0;  // written into the WAL by backfills

@@ -121,8 +121,19 @@ class SourceChecks {
     for (const auto& pattern : rule.tables) text += (text.empty() ? "" : ", ") + pattern;
     return text;
   }
+  // A captured table that was renamed, for one.
+  void unmatched_tables(const std::vector<CaptureRule>& rules) {
+    pqxx::nontransaction tx(source_.connection());
+    for (const auto& table : published_without_rule(tx, rules, options_.source.publication))
+      add(CheckLevel::kWarn, "published table " + table,
+          "no [[capture]] names it: its changes are not carried",
+          "if it was renamed, name it in [[capture]] and backfill it (docs/capture.md, \"An "
+          "altered "
+          "publication\"); else `postrider migrate up` takes it out of the publication");
+  }
   void captures() {
     const auto rules = published_rules(options_.outboxes, options_.captures);
+    unmatched_tables(rules);
     if (rules.empty()) return;
     const std::string publication = capture_publication(options_.source.publication);
     try {

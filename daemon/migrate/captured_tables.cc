@@ -32,6 +32,12 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
   AND n.nspname !~ '^pg_toast'
 ORDER BY 2, 3)";
 
+constexpr const char* kPublished = R"(
+SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = $1 ORDER BY 3)";
+
 // Of a partitioned table, the partition that spoils it is named.
 std::string whose(const std::string& table, const std::string& part) {
   return part == table ? "" : "by its partition " + part + " ";
@@ -123,6 +129,16 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
                      "correct the name in [[capture]]; partitions are captured by their root, and "
                      "views, foreign and temporary tables not at all"});
   return found;
+}
+
+std::vector<std::string> published_without_rule(pqxx::transaction_base& tx,
+                                                const std::vector<CaptureRule>& rules,
+                                                const std::string& publication) {
+  std::vector<std::string> names;
+  for (const auto& row : sql::exec(tx, kPublished, capture_publication(publication)))
+    if (find_rule(rules, row[0].as<std::string>(), row[1].as<std::string>()) == nullptr)
+      names.push_back(row[2].as<std::string>());
+  return names;
 }
 
 std::vector<std::string> unknown_columns(const CaptureRule& rule,

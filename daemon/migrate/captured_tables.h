@@ -28,6 +28,12 @@ struct CapturableTable {
     pqxx::transaction_base& tx, const std::vector<CaptureRule>& rules,
     const std::string& publication);
 
+// Tables that the capture publication holds and no rule names, quoted: a captured one that was
+// renamed, or one that somebody added. Their changes are decoded, and not carried.
+[[nodiscard]] std::vector<std::string> published_without_rule(pqxx::transaction_base& tx,
+                                                              const std::vector<CaptureRule>& rules,
+                                                              const std::string& publication);
+
 // Columns that the rule speaks of and none of its tables has; nothing where it has no table. A
 // misspelt name in `hash` or `exclude` would carry what must not be carried.
 [[nodiscard]] std::vector<std::string> unknown_columns(const CaptureRule& rule,

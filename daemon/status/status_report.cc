@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/postgres/sql.h"
+#include "daemon/migrate/captured_tables.h"
 #include "relay/session_start.h"
 
 namespace postrider {
@@ -29,6 +30,12 @@ void collect_source(const RelayOptions& options, StatusReport& report) {
   report.wal_sender = source.wal_sender(options.source.slot);
   report.owner = source.lock_holder(options.source.name);
   report.flushed = source.flush_lsn();
+  pqxx::nontransaction tx(source.connection());
+  for (const auto& table : published_without_rule(
+           tx, published_rules(options.outboxes, options.captures), options.source.publication))
+    report.problems.emplace_back("table " + table +
+                                 " is published and no [[capture]] names it: its changes are not "
+                                 "carried (see `postrider check`)");
   if (!report.slot->facts.exists)
     report.problems.emplace_back("slot " + options.source.slot + " does not exist");
   else if (report.slot->facts.lost)

@@ -88,6 +88,7 @@ Result<Step> Assembler::on(const wire::Relation& relation) {
   outbox_.erase(relation.oid);
   partitions_.erase(relation.oid);
   relations_.erase(relation.oid);
+  unmatched_.erase(relation.oid);
   if (relation.schema != kOutboxSchema) {
     relations_.emplace(relation.oid, relation);
     return Step{};
@@ -157,10 +158,15 @@ Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
   const bool described =
       relation != relations_.end() || outbox_.contains(oid) || partitions_.contains(oid);
   if (!described) return out_of_order("a change of a relation that it never described");
+  if (relation == relations_.end()) return on_captured({}, change);
   const Epoch& epoch = *transaction_->epoch;
-  return on_captured(
-      relation == relations_.end() ? CapturedRelation::Reading{} : relation->second.in(epoch),
-      change);
+  const auto reading = relation->second.in(epoch);
+  auto step = on_captured(reading, change);
+  // An older epoch may well know nothing of a table that is captured now.
+  if (step && reading.table == nullptr && reading.outbox == nullptr &&
+      &epoch == &epochs_.newest() && epoch.settings.carries_rows() && unmatched_.insert(oid).second)
+    step->unmatched = &relation->second.described();
+  return step;
 }
 
 Result<Step> Assembler::feed(const BackfillChange& change) {

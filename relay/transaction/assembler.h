@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -62,6 +63,9 @@ struct Step {
   std::optional<AssembledEvent> event;
   std::optional<TransactionEnd> end;
   std::optional<MovedRow> moved;  // views what the WAL message views
+  // A table that no rule of the newest epoch names, at its first change since it was described.
+  // Valid until it is described again.
+  const wire::Relation* unmatched = nullptr;
 };
 
 class Assembler {
@@ -124,6 +128,7 @@ class Assembler {
   std::unordered_map<std::uint32_t, OutboxTable> outbox_;
   std::unordered_map<std::uint32_t, std::string> partitions_;  // and other tables of the outbox
   std::unordered_map<std::uint32_t, CapturedRelation> relations_;
+  std::unordered_set<std::uint32_t> unmatched_;  // of relations_, told already
   std::optional<Transaction> transaction_;
   std::optional<Position> held_;
   OutboxEvent incoming_;

@@ -446,6 +446,47 @@ TEST_F(Capture, MigrateFollowsTheConfigurationUnderARunningRelay) {
   EXPECT_EQ(stream().size(), 3U) << "a1, b11, b12";
 }
 
+TEST_F(Capture, ATableThatWasRenamedOutOfItsRuleIsNamed) {
+  app_sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
+  capture("[[capture]]\ntables = [\"public.a\", \"public.b\"]\n");
+  const auto first = relay();
+  app_sql("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)");
+  ASSERT_TRUE(wait_for_seq(2, kPatience)) << first->log();
+  EXPECT_EQ(postrider({"status", "--config", config("capture")}), 0) << output();
+  EXPECT_EQ(postrider({"check", "--config", config("capture")}), 0) << output();
+  EXPECT_EQ(output().find("published table"), std::string::npos) << output();
+
+  app_sql("ALTER TABLE b RENAME TO c");
+  app_sql("INSERT INTO c VALUES (2)");
+  app_sql("INSERT INTO c VALUES (3); INSERT INTO a VALUES (2)");
+  ASSERT_TRUE(wait_for_seq(3, kPatience)) << first->log();
+  const auto log = first->log();
+  const std::string words = "changes of public.c are not carried";
+  EXPECT_NE(log.find(words), std::string::npos) << log;
+  EXPECT_EQ(log.find(words), log.rfind(words)) << log;
+  EXPECT_EQ(postrider({"status", "--config", config("capture")}), 1) << output();
+  EXPECT_NE(output().find("table public.c is published and no [[capture]] names it"),
+            std::string::npos)
+      << output();
+  captures_ = "[[capture]]\ntables = [\"public.a\"]\n";
+  EXPECT_EQ(postrider({"check", "--config", config("check")}), 0) << output();
+  EXPECT_NE(output().find("published table public.c"), std::string::npos) << output();
+
+  capture("[[capture]]\ntables = [\"public.a\", \"public.c\"]\n");
+  EXPECT_EQ(postrider({"check", "--config", config("check")}), 0) << output();
+  EXPECT_EQ(output().find("published table"), std::string::npos) << output();
+  first->terminate();
+  EXPECT_EQ(first->wait(kPatience), 0);
+  const auto second = relay();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return second->log().find(" starts after ordinal 3 ") != std::string::npos; },
+      kPatience))
+      << second->log();
+  app_sql("INSERT INTO c VALUES (4)");
+  ASSERT_TRUE(wait_for_seq(4, kPatience)) << second->log();
+  EXPECT_EQ(second->log().find(words), std::string::npos) << second->log();
+}
+
 TEST_F(Capture, ATableTakenOutOfThePublicationHaltsTheRelay) {
   app_sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
   capture("[[capture]]\ntables = [\"public.a\", \"public.b\"]\n");

@@ -116,6 +116,23 @@ TEST_F(AssemblerTest, CarriesRowChangesFromTheEpochThatCapturesThem) {
   EXPECT_TRUE(last.event->last);
 }
 
+TEST_F(AssemblerTest, NamesATableOnceThatNoRuleOfTheNewestEpochNames) {
+  must(relation_bytes(11, "public", "renamed", {"id"}));
+  must(begin_bytes(0x900, 7));
+  EXPECT_EQ(must(insert_bytes(11, {"1"})).unmatched, nullptr) << "another epoch may name it";
+  must(commit_bytes(0x900, 0x920));
+  must(begin_bytes(0xd00, 8));
+  must(insert_bytes(kOther, {"1"}));
+  const auto step = must(insert_bytes(11, {"2"}));
+  ASSERT_NE(step.unmatched, nullptr);
+  EXPECT_EQ(step.unmatched->name, "renamed");
+  EXPECT_EQ(must(insert_bytes(11, {"3"})).unmatched, nullptr) << "said already";
+  const auto last = must(delete_bytes(kOther, 'O', {"1"}));
+  EXPECT_EQ(last.unmatched, nullptr);
+  must(relation_bytes(11, "public", "again", {"id"}));
+  ASSERT_NE(must(insert_bytes(11, {"4"})).unmatched, nullptr);
+}
+
 TEST_F(AssemblerTest, BackfilledRowsStandAmongTheOthersAndAreCountedOneByOne) {
   const std::string content =
       "{\"v\":1,\"kind\":\"rows\",\"schema\":\"public\",\"table\":\"orders\",\"identity\":\"d\","
