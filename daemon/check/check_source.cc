@@ -145,10 +145,13 @@ class SourceChecks {
     }
     pqxx::nontransaction tx(source_.connection());
     std::size_t good = 0;
+    std::string partitioned;
     std::set<const CaptureRule*> matched;
     const auto tables = find_capturable_tables(tx, rules, options_.source.publication);
     for (const auto& table : tables) {
       matched.insert(table.rule);
+      if (table.partitioned && table.published)
+        partitioned += (partitioned.empty() ? "" : ", ") + table.name;
       // A table that a pattern came to match must not keep the relay from starting.
       const auto level = table.named || table.published ? CheckLevel::kFail : CheckLevel::kWarn;
       if (!table.problem.empty())
@@ -161,6 +164,11 @@ class SourceChecks {
     }
     add(good > 0 ? CheckLevel::kOk : CheckLevel::kWarn, "captured tables", std::to_string(good),
         good > 0 ? "" : "no table is carried");
+    // PostgreSQL publishes none of it under the root; that it was done cannot be seen.
+    if (!partitioned.empty())
+      add(CheckLevel::kWarn, "partitioned tables", partitioned,
+          "to truncate, drop, detach or attach one partition is not in the stream: `postrider "
+          "backfill start TABLE --replace` after it (docs/capture.md, \"Partitions\")");
     for (const auto& rule : rules) {
       const bool outbox = &rule < rules.data() + options_.outboxes.size();
       const std::string section = outbox ? "[[outbox]] of " : "[[capture]] of ";

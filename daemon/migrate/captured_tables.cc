@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kTables = R"(
 SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
   CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN pg_get_userbyid(c.relowner) END AS owner,
-  parts.unlogged, parts.nameless,
+  c.relkind = 'p' AS partitioned, parts.unlogged, parts.nameless,
   (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
@@ -95,6 +95,7 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
     table.rule = rule;
     table.named = named;
     table.published = row["published"].as<bool>();
+    table.partitioned = row["partitioned"].as<bool>();
     table.owner = row["owner"].as<std::string>("");
     nlohmann::json::parse(row["columns"].as<std::string>("[]")).get_to(table.columns);
     if (!row["unlogged"].is_null()) {

@@ -18,6 +18,7 @@ struct CapturableTable {
   std::string problem;     // why it cannot be captured; empty: it can
   std::string remedy;
   std::vector<std::string> columns = {};
+  bool partitioned = false;
   std::string owner = {};  // where the asking role does not have its rights; empty: it does
 };
 

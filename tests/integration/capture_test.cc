@@ -487,6 +487,58 @@ TEST_F(Capture, ATableThatWasRenamedOutOfItsRuleIsNamed) {
   EXPECT_EQ(second->log().find(words), std::string::npos) << second->log();
 }
 
+// docs/capture.md, "Partitions".
+TEST_F(Capture, WhatIsDoneToOnePartitionIsNotInTheStreamUntilTheTableIsReplaced) {
+  app_sql(
+      "CREATE TABLE plain (id int PRIMARY KEY); "
+      "CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id); "
+      "CREATE TABLE part_0 PARTITION OF part FOR VALUES FROM (0) TO (10); "
+      "CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (10) TO (20); "
+      "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (20) TO (30); "
+      "CREATE TABLE part_3 (id int PRIMARY KEY); INSERT INTO part_3 VALUES (30)");
+  sql("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO owner");
+  const auto check = [&] {
+    EXPECT_EQ(postrider({"check", "--config", config("check")}), 0) << output();
+    return std::regex_replace(output(), std::regex(" +"), " ");
+  };
+  capture("[[capture]]\ntables = [\"public.plain\"]\n");
+  EXPECT_EQ(check().find("partitioned tables"), std::string::npos) << output();
+  capture("[[capture]]\ntables = [\"public.pl*\", \"public.part\"]\n");
+  EXPECT_NE(check().find("warn partitioned tables public.part\n"), std::string::npos) << output();
+
+  const auto process = relay();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return process->log().find(" starts after ordinal 0 ") != std::string::npos; },
+      kPatience))
+      << process->log();
+  app_sql("INSERT INTO part VALUES (1), (11), (21)");
+  app_sql("TRUNCATE part_0");
+  app_sql("DROP TABLE part_1");
+  app_sql("ALTER TABLE part DETACH PARTITION part_2");
+  app_sql("DELETE FROM part_2");
+  app_sql("ALTER TABLE part ATTACH PARTITION part_3 FOR VALUES FROM (30) TO (40)");
+  app_sql("CREATE TABLE part_4 PARTITION OF part FOR VALUES FROM (40) TO (50)");
+  app_sql("INSERT INTO part VALUES (41)");
+  ASSERT_TRUE(wait_for_seq(4, kPatience)) << process->log();
+  const auto types = [&](std::size_t from) {
+    std::string text;
+    const auto messages = stream();
+    for (auto i = from; i < messages.size(); ++i)
+      text += *messages[i].header("Postrider-Type") +
+              messages[i].header("Postrider-Key").value_or("") + " ";
+    return text;
+  };
+  EXPECT_EQ(types(0), "insert1 insert11 insert21 insert41 ");
+
+  sql("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO owner");
+  ASSERT_EQ(postrider({"backfill", "start", "public.part", "--config", config("backfill"),
+                       "--replace", "--follow"}),
+            0)
+      << output() << process->log();
+  EXPECT_EQ(types(4), "truncate read30 read41 ");
+  EXPECT_TRUE(process->running()) << process->log();
+}
+
 TEST_F(Capture, ATableTakenOutOfThePublicationHaltsTheRelay) {
   app_sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
   capture("[[capture]]\ntables = [\"public.a\", \"public.b\"]\n");
