@@ -93,6 +93,21 @@ Result<void> Decoder::check_old(const Change& change, bool has_old) const {
   return {};
 }
 
+// PostgreSQL sends a row that an update brings into a row filter as an insert, and what that update
+// did not touch is then nowhere.
+Result<void> Decoder::check_whole(const RowJson& json, const Change& change) const {
+  if (change.complete || change.op == Op::kUpdate) return {};
+  std::string source(unescaped(json.schema) + "." + unescaped(json.table));
+  return fail(ErrorKind::kReplicaTable,
+              "a row came into the row filter of the source's " + source +
+                  " by an update, without its large values: they are unknown",
+              "ALTER TABLE " + source +
+                  " REPLICA IDENTITY FULL at the source; leave the table out of replica.tables "
+                  "until the applier has passed this event; take it in again, and replace its "
+                  "rows: postrider backfill start --replace " +
+                  source);
+}
+
 Result<void> Decoder::check_row(Change& change) const {
   for (const std::size_t i : key_) {
     // A key value that is large and unchanged: the old row has it.
@@ -133,6 +148,7 @@ Result<void> Decoder::decode(const RowJson& json, Change& into, std::vector<std:
     }
   }
   if (!unknown.empty()) return {};
+  if (auto whole = check_whole(json, into); !whole) return whole;
   if (auto good = check_old(into, json.has_old); !good) return good;
   return into.row.empty() ? Result<void>{} : check_row(into);
 }

@@ -39,6 +39,7 @@ class Decoder {
                                         const std::vector<std::string_view>& json_null,
                                         Cells& cells, std::vector<std::string>& unknown);
   [[nodiscard]] Result<void> check_old(const Change& change, bool has_old) const;
+  [[nodiscard]] Result<void> check_whole(const RowJson& json, const Change& change) const;
   [[nodiscard]] Result<void> check_row(Change& change) const;
   [[nodiscard]] Error no_key() const;
 

@@ -132,6 +132,37 @@ TEST_F(ReplicaDefinition, WhatCannotBeWrittenHaltsAndSaysWhy) {
   expect_same("t");
 }
 
+TEST_F(ReplicaDefinition, ARowThatComesIntoAFilterWithoutItsLargeValueHaltsUntilItIsReplaced) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  applier_sql("CREATE TABLE t (id int PRIMARY KEY, big text); CREATE TABLE other (id int)");
+  const std::string filtered = "[[capture]]\ntables = [\"public.t\"]\nwhere = \"id > 10\"\n";
+  replicate(filtered, "[[replica]]\n");
+  app_sql("ALTER TABLE t ADD COLUMN big text; ALTER TABLE t ALTER big SET STORAGE EXTERNAL");
+  app_sql("INSERT INTO t VALUES (5, repeat('b', 9000)), (11, 'small')");
+  app_sql("UPDATE t SET id = 20 WHERE id = 5");
+  expect_halt("REPLICA IDENTITY FULL");
+  EXPECT_EQ(target_sql("SELECT string_agg(t::text, ' ') FROM t"), "(11,small)");
+  // The remedy, as the halt says it.
+  app_sql("ALTER TABLE t REPLICA IDENTITY FULL; UPDATE t SET id = 21 WHERE id = 11");
+  replicate(filtered, "[[replica]]\ntables = [\"public.other\"]\n");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  replicate(filtered, "[[replica]]\n");
+  sql("GRANT ALL ON t TO owner");  // who carries a backfill
+  ASSERT_EQ(postrider({"backfill", "start", "public.t", "--replace", "--config",
+                       replica_config("backfill")}),
+            0)
+      << output();
+  {
+    const auto relay = start("relay");
+    ASSERT_TRUE(
+        dev::wait_until([&] { return sql("SELECT state FROM outbox.backfill") == "complete"; },
+                        dev::milliseconds{60'000}))
+        << relay->log();
+  }
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("t");
+}
+
 TEST_F(ReplicaDefinition, ARowInDebeziumsEnvelopeHalts) {
   app_sql("CREATE TABLE t (id int PRIMARY KEY)");
   replicate("[[capture]]\ntables = [\"public.t\"]\nformat = \"debezium\"\n", "[[replica]]\n");

@@ -82,6 +82,16 @@ TEST_F(Decoding, RefusesWhatTheTargetCannotFollow) {
   EXPECT_EQ(refusal(R"("op":"update","new":{"id":1},"unchanged":["user \"x\""])"), "");
 }
 
+TEST_F(Decoding, RefusesARowThatIsMadeWithoutItsLargeValues) {
+  EXPECT_THAT(refusal(R"("op":"insert","new":{"id":1},"unchanged":["user \"x\""])"),
+              HasSubstr("ALTER TABLE public.t REPLICA IDENTITY FULL"));
+  EXPECT_THAT(refusal(R"("op":"read","new":{"id":1},"unchanged":["user \"x\""])"),
+              HasSubstr("--replace public.t"));
+  decoder_.ignore("big");
+  EXPECT_EQ(refusal(R"("op":"insert","new":{"id":1},"unchanged":["big"])"), "")
+      << "what the target leaves out is no loss";
+}
+
 TEST_F(Decoding, WithoutKeyNeedsOldRows) {
   table_.key.clear();
   Decoder keyless(table_);
