@@ -191,6 +191,18 @@ TEST_F(ReplicaDefinition, CapturedColumnsMasksAndFiltersAreKnownToCreateAndVerif
   EXPECT_EQ(verify(), 1) << output();
 }
 
+TEST_F(ReplicaDefinition, CreateNamesTheTablesThatItMakes) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  target_sql("CREATE SCHEMA elsewhere AUTHORIZATION applier");
+  replicate("[[capture]]\ntables = [\"public.t\"]\n", "[[replica]]\nschema = \"elsewhere\"\n");
+  const auto create = [&] {
+    EXPECT_EQ(postrider({"replica", "create", "copy", "--config", replica_config("create")}), 0);
+    return output();
+  };
+  EXPECT_EQ(create(), "made    elsewhere.t\n");
+  EXPECT_EQ(create(), "exists  elsewhere.t\n");
+}
+
 TEST_F(ReplicaDefinition, IsBuiltAnewBesideTheLiveOne) {
   app_sql("CREATE TABLE t (id int PRIMARY KEY, v text)");
   std::ofstream(folder_ / "setup.sql") << "CREATE TABLE t (id int PRIMARY KEY, v text);";
