@@ -167,7 +167,7 @@ void ReplicaTables::add_columns(pqxx::transaction_base& tx, const ReplicaTable& 
     // A default that PostgreSQL has written into older rows came without events.
     if (column->has_default && !column->older_rows && has_rows)
       refuse("has a default, and what it is in older rows cannot be told");
-    require_types(tx, {source.first, source.second, {*column}, {}}, carried(source));
+    require_types(tx, {source.first, source.second, false, {*column}, {}}, carried(source));
     const auto add = "ALTER TABLE " + full_name(table.target) + " ADD COLUMN " + quoted_name(name) +
                      " " + replica_type(*column, carried(source));
     // It stays the default: rows of events before the column was there get it, too.

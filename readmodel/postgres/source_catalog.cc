@@ -10,8 +10,8 @@ namespace {
 using replica::quoted_name;
 
 constexpr const char* kTables = R"(
-SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull,
-  a.attgenerated <> '' AS generated, a.atthasdef AND a.attgenerated = '' AS has_default,
+SELECT n.nspname, c.relname, c.relkind = 'p' AS partitioned, a.attname,
+  format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated, a.atthasdef AND a.attgenerated = '' AS has_default,
   CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END AS older_rows,
   coalesce(array_position(i.indkey::int2[], a.attnum), -1) AS key_position
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -70,7 +70,7 @@ std::vector<SourceTable> SourceCatalog::read(const std::string& condition,
       const auto name = row["relname"].as<std::string>();
       if (tables.empty() || tables.back().schema != in || tables.back().name != name) {
         finish();
-        tables.push_back({in, name, {}, {}});
+        tables.push_back({in, name, row["partitioned"].as<bool>(), {}, {}});
       }
       SourceColumn column;
       column.name = row["attname"].as<std::string>();

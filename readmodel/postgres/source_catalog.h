@@ -25,6 +25,7 @@ struct SourceColumn {
 struct SourceTable {
   std::string schema;
   std::string name;
+  bool partitioned = false;
   std::vector<SourceColumn> columns;
   std::vector<std::string> key;  // primary key, or the index of its replica identity
 };

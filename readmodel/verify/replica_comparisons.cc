@@ -47,12 +47,13 @@ std::optional<Comparison> comparison_of(const SourceTable& source,
     append(here, is_there ? name : "NULL AS " + name);
   }
   if (columns.empty()) return std::nullopt;
-  comparison.source_query = "SELECT " + there + " FROM " + quoted_name(source.schema) + "." +
-                            quoted_name(source.name) +
+  // Tables that inherit from it are captured by themselves.
+  comparison.source_query = "SELECT " + there + (source.partitioned ? " FROM " : " FROM ONLY ") +
+                            quoted_name(source.schema) + "." + quoted_name(source.name) +
                             (carried.where.empty() ? "" : " WHERE (" + carried.where + ")");
   comparison.target_query =
       "SELECT " + here +
-      (target ? " FROM " + replica::full_name(*target) : std::string(" WHERE false"));
+      (target ? " FROM " + replica::own_rows(*target) : std::string(" WHERE false"));
   if (target)
     for (const std::size_t i : target->key_columns())
       comparison.key.push_back(target->columns[i].name);
