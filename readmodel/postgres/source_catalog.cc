@@ -11,14 +11,15 @@ using replica::quoted_name;
 
 constexpr const char* kTables = R"(
 SELECT n.nspname, c.relname, c.relkind = 'p' AS partitioned, a.attname,
-  format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated, a.atthasdef AND a.attgenerated = '' AS has_default,
+  format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated,
+  a.atthasdef AND a.attgenerated = '' AS has_default,
   CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END AS older_rows,
   coalesce(array_position(i.indkey::int2[], a.attnum), -1) AS key_position
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN LATERAL (SELECT (x.indkey::int2[])[0:x.indnkeyatts - 1] AS indkey FROM pg_index x
-  WHERE x.indrelid = c.oid AND (x.indisprimary OR x.indisreplident) AND x.indisvalid
-  ORDER BY x.indisprimary DESC LIMIT 1) i ON true
+  WHERE x.indrelid = c.oid AND x.indisvalid
+    AND CASE c.relreplident WHEN 'i' THEN x.indisreplident ELSE x.indisprimary END) i ON true
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'outbox', 'postrider')
   AND n.nspname !~ '^pg_toast' )";

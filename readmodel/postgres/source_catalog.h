@@ -27,7 +27,8 @@ struct SourceTable {
   std::string name;
   bool partitioned = false;
   std::vector<SourceColumn> columns;
-  std::vector<std::string> key;  // primary key, or the index of its replica identity
+  // By which its events tell rows: the index of its REPLICA IDENTITY, else the primary key.
+  std::vector<std::string> key;
 };
 
 class SourceCatalog {

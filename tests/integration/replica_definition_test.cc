@@ -121,7 +121,7 @@ TEST_F(ReplicaDefinition, WhatCannotBeWrittenHaltsAndSaysWhy) {
   applier_sql(
       "ALTER TABLE t DROP CONSTRAINT t_pkey; TRUNCATE t; ALTER TABLE t ADD PRIMARY KEY (v)");
   app_sql("DELETE FROM t");
-  expect_halt("primary key that the source's has");
+  expect_halt("key of the source's replica identity");
   applier_sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (id)");
   sql("INSERT INTO two.t VALUES (1)");
   expect_halt("would both go into");
@@ -189,6 +189,79 @@ TEST_F(ReplicaDefinition, CapturedColumnsMasksAndFiltersAreKnownToCreateAndVerif
   EXPECT_NE(output().find("public.empty"), std::string::npos) << "without target: " << output();
   applier_sql("DELETE FROM person WHERE id = 3");
   EXPECT_EQ(verify(), 1) << output();
+}
+
+// The source tells its rows by an index that is not its primary key.
+class ReplicaIdentity : public ReplicaDefinition {
+ protected:
+  ReplicaIdentity() {
+    app_sql(
+        "CREATE TABLE usr (id int PRIMARY KEY, email text NOT NULL, org int NOT NULL, v text, "
+        "UNIQUE (org, email)); ALTER TABLE usr REPLICA IDENTITY USING INDEX usr_org_email_key");
+  }
+  void insert() {
+    app_sql("INSERT INTO usr SELECT i, 'a' || i, i, 'v' FROM generate_series(1, 4) i");
+  }
+  void change() {
+    app_sql("UPDATE usr SET id = 100 WHERE email = 'a1'");
+    app_sql("UPDATE usr SET email = 'b', id = 200 WHERE email = 'a2'");
+    app_sql("DELETE FROM usr WHERE email = 'a3'");
+  }
+};
+
+TEST_F(ReplicaIdentity, IsTheKeyOfTheTableThatIsMade) {
+  capture("\"public.*\"", "create = true");
+  insert();
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(target_sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = "
+                       "'usr'::regclass AND contype = 'p'"),
+            "PRIMARY KEY (org, email)");
+  change();
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("usr");
+  EXPECT_EQ(verify(), 0) << output();
+}
+
+TEST_F(ReplicaIdentity, OfAnotherKeyHaltsBeforeARowIsWrittenByIt) {
+  applier_sql(
+      "CREATE TABLE usr (id int PRIMARY KEY, email text NOT NULL, org int NOT NULL, v text)");
+  capture("\"public.*\"");
+  insert();
+  change();
+  expect_halt("the source tells its rows by another");
+  EXPECT_EQ(target_sql("SELECT count(*) FROM usr"), "0");
+  // A part of it is another.
+  applier_sql("ALTER TABLE usr DROP CONSTRAINT usr_pkey, ADD PRIMARY KEY (email)");
+  expect_halt("the source tells its rows by another");
+  applier_sql("ALTER TABLE usr DROP CONSTRAINT usr_pkey, ADD PRIMARY KEY (email, org)");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  expect_same("usr");
+  // As the source has it: a primary key that is not the rows' key.
+  applier_sql(
+      "ALTER TABLE usr DROP CONSTRAINT usr_pkey, ADD PRIMARY KEY (id), ADD UNIQUE (org, email); "
+      "ALTER TABLE usr REPLICA IDENTITY USING INDEX usr_org_email_key");
+  app_sql("UPDATE usr SET id = 101 WHERE email = 'a1'; DELETE FROM usr WHERE email = 'b'");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  expect_same("usr");
+  EXPECT_EQ(verify(), 0) << output();
+}
+
+TEST_F(ReplicaIdentity, IsKnownWhateverTheTypesOfItsColumns) {
+  app_sql(
+      "CREATE TABLE k (f float8, v int, b bool, n numeric, t timestamptz, y bytea, j jsonb, u "
+      "uuid, "
+      "a text[], r real, i interval, c char(4), PRIMARY KEY (a, b, f, n, t, y, j, u, r, i, c))");
+  capture("\"public.k\"", "create = true");
+  app_sql(
+      "INSERT INTO k SELECT f, 1, f > 0, 1.00, '2026-01-01 00:00:00.5+02', '\\x00ff', j, "
+      "gen_random_uuid(), ARRAY['a b', 'c,%\"'], (f / 1e19)::real, '1 day 2 h', 'x' FROM "
+      "unnest(ARRAY['NaN', "
+      "'-0', '1e-10', '1e20', 'Infinity', '0.1']::float8[]) f, unnest(ARRAY['\"s\"', 'true', "
+      "'null', '{\"a\": [1, \"b\"]}']::jsonb[]) j WHERE f <> 1e-10 OR j = 'true'");
+  app_sql(
+      "UPDATE k SET v = 2 WHERE b; DELETE FROM k WHERE f = 0.1; UPDATE k SET f = 7 WHERE f = 1e20");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("k");
 }
 
 TEST_F(ReplicaDefinition, CreateNamesTheTablesThatItMakes) {
