@@ -301,6 +301,55 @@ TEST_F(ReplicaDefinition, OfAParentOfInheritedTablesIsTheParentAlone) {
   EXPECT_EQ(verify(), 0) << output();
 }
 
+TEST_F(ReplicaDefinition, HashesMasksAndNewNamesAreKnownToCreateAddAndVerify) {
+  app_sql(
+      "CREATE TYPE pair AS (a int, b int); CREATE TABLE person (usr text PRIMARY KEY, email "
+      "varchar(9), born date, phone int, vip bool NOT NULL, weight float8, home pair, card int, "
+      "note "
+      "text); CREATE TABLE other (level int PRIMARY KEY)");
+  replicate(
+      "[[capture]]\ntables = [\"public.*\"]\ncolumns = [\"usr\", \"email\", \"born\", \"phone\", "
+      "\"vip\", \"weight\", \"home\", \"level\"]\nmask = [\"phone\", \"home\"]\nhash = [\"usr\", "
+      "\"email\", \"vip\", \"weight\", \"level\"]\nhash_salt = \"it's \\\\ salt\"\nrename = { usr "
+      "= "
+      "\"user\", born = \"email\", email = \"mail\", level = \"rank\" }\n",
+      "[[replica]]\non_new_column = \"add\"\n");
+  ASSERT_EQ(postrider({"replica", "create", "copy", "--config", replica_config("create")}), 0)
+      << output();
+  EXPECT_EQ(target_sql("SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' "
+                       "ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'person'::regclass AND "
+                       "attnum > 0"),
+            "user text, mail text, email date, phone text, vip text, weight text, home text");
+  EXPECT_EQ(target_sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = "
+                       "'person'::regclass AND contype = 'p'"),
+            "PRIMARY KEY (\"user\")");
+  app_sql(
+      "INSERT INTO person SELECT 'u' || i, '\xc3\xa9@' || i, '2000-01-01', 123, i % 2 = 0, i / "
+      "3.0, "
+      "CASE WHEN i > 2 THEN ROW(NULL, NULL)::pair END, 9, 'n' FROM generate_series(1, 5) i");
+  app_sql("UPDATE person SET email = NULL, phone = NULL WHERE usr = 'u1'");
+  app_sql("UPDATE person SET usr = 'u6', born = '1999-12-31' WHERE usr = 'u2'");
+  app_sql("DELETE FROM person WHERE usr = 'u3'");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(
+      target_sql("SELECT concat_ws(' ', mail, email, phone) FROM person WHERE \"user\" = "
+                 "encode(sha256(convert_to('it''s \\ salt' || 'u6', 'UTF8')), 'hex')"),
+      sql("SELECT encode(sha256(convert_to('it''s \\ salt' || '\xc3\xa9@2', 'UTF8')), 'hex') || "
+          "' 1999-12-31 ***'"));
+  EXPECT_EQ(verify(), 0) << output();
+  EXPECT_NE(output().find("public.person: 4 rows in the source, 4 in"), std::string::npos)
+      << output();
+  applier_sql("UPDATE person SET vip = 'f' WHERE phone IS NULL");
+  EXPECT_EQ(verify(), 1) << output();
+  app_sql("UPDATE person SET vip = true WHERE usr = 'u1'");
+  // A column that comes later, with what older rows hold.
+  app_sql("ALTER TABLE person ADD COLUMN level bytea DEFAULT '\\x00ff'");
+  app_sql("INSERT INTO person (usr, vip, level) VALUES ('u7', true, '\\x01'), ('u8', true, NULL)");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(verify(), 0) << output();
+  EXPECT_EQ(target_sql("SELECT count(DISTINCT rank) || ' ' || count(rank) FROM person"), "2 5");
+}
+
 TEST_F(ReplicaDefinition, IsBuiltAnewBesideTheLiveOne) {
   app_sql("CREATE TABLE t (id int PRIMARY KEY, v text)");
   std::ofstream(folder_ / "setup.sql") << "CREATE TABLE t (id int PRIMARY KEY, v text);";
