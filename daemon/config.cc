@@ -331,7 +331,8 @@ replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures) {
                     const std::string& table) -> std::optional<replica::Carried> {
     const auto* rule = postrider::find_rule(captures, schema, table);
     if (rule == nullptr) return std::nullopt;
-    return replica::Carried{rule->columns, rule->exclude, rule->mask, rule->where};
+    return replica::Carried{rule->columns,   rule->exclude, rule->mask, rule->hash,
+                            rule->hash_salt, rule->rename,  rule->where};
   };
 }
 

@@ -17,11 +17,11 @@ int run_replica_create(const Config& config, const std::string& readmodel, bool 
                   "use a file whose [source] is that one");
   const auto definitions =
       create_replicas(found.replicas, found.options.target_conninfo, print_only);
-  for (const auto& [source, statement] : definitions) {
+  for (const auto& [source, target, statement] : definitions) {
     if (print_only && !statement.empty())
       std::cout << statement << ";\n";
     else if (!print_only)
-      std::cout << (statement.empty() ? "exists  " : "made    ") << source << '\n';
+      std::cout << (statement.empty() ? "exists  " : "made    ") << target << '\n';
   }
   if (definitions.empty()) std::cerr << "no captured table of the source is taken\n";
   return definitions.empty() ? kExitNegative : kExitOk;

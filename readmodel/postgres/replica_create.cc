@@ -27,12 +27,13 @@ std::vector<ReplicaDefinition> create_replicas(const replica::Options& options,
       if (rule == nullptr || !carried) continue;
       ReplicaDefinition& definition = definitions.emplace_back();
       definition.source = table.schema + "." + table.name;
+      definition.target = rule->schema + "." + table.name;
       const auto [other, is_new] =
           sources.emplace(std::pair(rule->schema, table.name), definition.source);
       if (!is_new)
         throw Failure(ErrorKind::kReplicaTable,
                       "rows of " + definition.source + " and of " + other->second +
-                          " would both go into " + rule->schema + "." + table.name,
+                          " would both go into " + definition.target,
                       "give one of them another replica.schema, in a [[replica]] of its own");
       if (find_target_table(tx, rule->schema, table.name)) continue;
       require_types(tx, table, *carried);

@@ -10,6 +10,7 @@ namespace postrider {
 
 struct ReplicaDefinition {
   std::string source;     // schema.table
+  std::string target;     // schema.table
   std::string statement;  // that makes the target table; empty: it exists
 };
 

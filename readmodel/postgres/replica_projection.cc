@@ -65,7 +65,10 @@ bool ReplicaProjection::collect_from(pqxx::transaction_base& tx,
     if (table == nullptr) continue;
     BoundChange& bound = changes_.emplace_back();
     bound.table = table;
-    if (auto decoded = table->decoder.decode(row_, bound.change, unknown_); !decoded) {
+    auto decoded = table->decoder.decode(row_, bound.change, unknown_);
+    if (decoded && unknown_.empty() && event.key)
+      decoded = table->decoder.check_key(row_, *event.key);
+    if (!decoded) {
       Error error = std::move(decoded.error());
       error.context = place_of(event) + error.context;
       if (error.kind == ErrorKind::kReplicaTable) throw Failure(std::move(error));

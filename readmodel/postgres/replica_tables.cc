@@ -151,6 +151,8 @@ void ReplicaTables::add_columns(pqxx::transaction_base& tx, const ReplicaTable& 
   // A table whose rows still wait for deferred checks cannot be altered.
   tx.exec("SET CONSTRAINTS ALL IMMEDIATE");
   const bool has_rows = !tx.exec("SELECT 1 FROM " + full_name(table.target) + " LIMIT 1").empty();
+  const auto columns =
+      found ? replica_columns(*found, carried(source)) : std::vector<ReplicaColumn>{};
   for (const auto& name : names) {
     const auto by_hand = "ALTER TABLE " + full_name(table.target) + " ADD COLUMN " +
                          quoted_name(name) + " ... by hand, and start the applier again";
@@ -161,21 +163,34 @@ void ReplicaTables::add_columns(pqxx::transaction_base& tx, const ReplicaTable& 
                     by_hand + "; or set replica.on_new_column = \"ignore\"");
     };
     if (!found) refuse("cannot be looked up: the source no longer has the table");
-    const auto column = std::ranges::find(found->columns, name, &SourceColumn::name);
-    if (column == found->columns.end())
-      refuse("is no longer there: it was renamed or dropped since");
+    const auto column = std::ranges::find(columns, name, &ReplicaColumn::name);
+    if (column == columns.end()) refuse("is no longer there: it was renamed or dropped since");
+    const SourceColumn& own = column->source;
     // A default that PostgreSQL has written into older rows came without events.
-    if (column->has_default && !column->older_rows && has_rows)
+    if (own.has_default && !own.older_rows && has_rows)
       refuse("has a default, and what it is in older rows cannot be told");
-    require_types(tx, {source.first, source.second, {*column}, {}}, carried(source));
+    require_types(tx, {source.first, source.second, false, {own}, {}}, carried(source));
     const auto add = "ALTER TABLE " + full_name(table.target) + " ADD COLUMN " + quoted_name(name) +
-                     " " + replica_type(*column, carried(source));
+                     " " + column->type;
     // It stays the default: rows of events before the column was there get it, too.
-    const auto value = carried(source).masks(name) ? "***" : column->older_rows.value_or("");
-    define(tx, add + (column->older_rows ? " DEFAULT " + tx.quote(value) : ""));
+    define(tx,
+           add + (own.older_rows ? " DEFAULT " + tx.quote(carried_value(tx, source, own)) : ""));
     altered_ = true;
     spdlog::info("replica: added column {} to {}", quoted_name(name), full_name(table.target));
   }
+}
+
+std::string ReplicaTables::carried_value(pqxx::transaction_base& tx, const Name& source,
+                                         const SourceColumn& column) const {
+  const auto rule = carried(source);
+  const auto text = column.older_rows.value_or("");
+  if (rule.hashes(column.name))
+    return sql::exec(tx,
+                     "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to($1, "
+                     "'UTF8')), 'hex')",
+                     rule.hash_salt + text)[0][0]
+        .as<std::string>();
+  return rule.masks(column.name) ? "***" : text;
 }
 
 void ReplicaTables::forget() {

@@ -69,6 +69,9 @@ class ReplicaTables {
   void add_columns(pqxx::transaction_base& tx, const ReplicaTable& table,
                    const std::vector<std::string>& names);
   [[nodiscard]] replica::Carried carried(const Name& source) const;
+  // What rows that are older than a column hold there, as events would carry it.
+  [[nodiscard]] std::string carried_value(pqxx::transaction_base& tx, const Name& source,
+                                          const SourceColumn& column) const;
 
   replica::Options options_;
   // By rule, and schema and table as events write them.

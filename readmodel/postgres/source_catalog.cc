@@ -1,5 +1,7 @@
 #include "readmodel/postgres/source_catalog.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
 #include "readmodel/replica/statements.h"
@@ -10,15 +12,16 @@ namespace {
 using replica::quoted_name;
 
 constexpr const char* kTables = R"(
-SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull,
-  a.attgenerated <> '' AS generated, a.atthasdef AND a.attgenerated = '' AS has_default,
+SELECT n.nspname, c.relname, c.relkind = 'p' AS partitioned, a.attname,
+  format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated <> '' AS generated,
+  a.atthasdef AND a.attgenerated = '' AS has_default,
   CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END AS older_rows,
   coalesce(array_position(i.indkey::int2[], a.attnum), -1) AS key_position
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN LATERAL (SELECT (x.indkey::int2[])[0:x.indnkeyatts - 1] AS indkey FROM pg_index x
-  WHERE x.indrelid = c.oid AND (x.indisprimary OR x.indisreplident) AND x.indisvalid
-  ORDER BY x.indisprimary DESC LIMIT 1) i ON true
+  WHERE x.indrelid = c.oid AND x.indisvalid
+    AND CASE c.relreplident WHEN 'i' THEN x.indisreplident ELSE x.indisprimary END) i ON true
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'outbox', 'postrider')
   AND n.nspname !~ '^pg_toast' )";
@@ -44,7 +47,7 @@ SourceCatalog::SourceCatalog(const std::string& conninfo) {
     tx.exec(
         "SET search_path = pg_catalog; SET client_encoding = 'UTF8'; "
         "SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; "
-        "SET lc_monetary = 'C'; SET extra_float_digits = 3");
+        "SET lc_monetary = 'C'; SET extra_float_digits = 3; SET bytea_output = 'hex'");
   });
 }
 
@@ -70,7 +73,7 @@ std::vector<SourceTable> SourceCatalog::read(const std::string& condition,
       const auto name = row["relname"].as<std::string>();
       if (tables.empty() || tables.back().schema != in || tables.back().name != name) {
         finish();
-        tables.push_back({in, name, {}, {}});
+        tables.push_back({in, name, row["partitioned"].as<bool>(), {}, {}});
       }
       SourceColumn column;
       column.name = row["attname"].as<std::string>();
@@ -98,23 +101,40 @@ std::vector<SourceTable> SourceCatalog::all() {
   return read("", "", "");
 }
 
-std::string replica_type(const SourceColumn& column, const replica::Carried& carried) {
-  return carried.masks(column.name) ? "text" : column.type;
+std::vector<ReplicaColumn> replica_columns(const SourceTable& table,
+                                           const replica::Carried& carried) {
+  std::vector<SourceColumn> sent;
+  std::vector<std::string> names;
+  for (const auto& column : table.columns) {
+    if (column.generated) continue;
+    sent.push_back(column);
+    names.push_back(column.name);
+  }
+  std::vector<ReplicaColumn> columns;
+  for (const auto& [index, name] : replica::carried_columns(carried, names)) {
+    const bool is_text = carried.masks(names[index]) || carried.hashes(names[index]);
+    columns.push_back({sent[index], name, is_text ? "text" : sent[index].type});
+  }
+  return columns;
 }
 
 std::string create_table(const SourceTable& table, const std::string& schema,
                          const replica::Carried& carried) {
+  const auto carried_ones = replica_columns(table, carried);
   std::string columns;
-  for (const auto& column : table.columns) {
-    if (column.generated || !carried.carries(column.name)) continue;
-    columns += (columns.empty() ? "\n  " : ",\n  ") + quoted_name(column.name) + " " +
-               replica_type(column, carried) + (column.not_null ? " NOT NULL" : "");
-  }
+  for (const auto& column : carried_ones)
+    columns += (columns.empty() ? "\n  " : ",\n  ") + quoted_name(column.name) + " " + column.type +
+               (column.source.not_null ? " NOT NULL" : "");
+  // A key of hashes is one, as long as its values differ; one that is masked or left out in part is
+  // none.
   std::string key;
-  for (const auto& name : table.key) key += (key.empty() ? "" : ", ") + quoted_name(name);
-  const bool has_key = !key.empty() && std::ranges::all_of(table.key, [&](const auto& name) {
-    return carried.carries(name) && !carried.masks(name);
-  });
+  bool has_key = !table.key.empty();
+  for (const auto& own : table.key) {
+    const auto column = std::ranges::find(
+        carried_ones, own, [](const auto& c) -> const auto& { return c.source.name; });
+    has_key = has_key && column != carried_ones.end() && !carried.masks(own);
+    if (has_key) key += (key.empty() ? "" : ", ") + quoted_name(column->name);
+  }
   if (has_key) columns += ",\n  PRIMARY KEY (" + key + ")";
   return "CREATE TABLE " + quoted_name(schema) + "." + quoted_name(table.name) + " (" + columns +
          "\n)";
@@ -123,12 +143,10 @@ std::string create_table(const SourceTable& table, const std::string& schema,
 void require_types(pqxx::transaction_base& target, const SourceTable& table,
                    const replica::Carried& carried) {
   std::string missing;
-  for (const auto& column : table.columns) {
-    if (column.generated || !carried.carries(column.name)) continue;
-    const auto type = replica_type(column, carried);
-    if (sql::exec(target, "SELECT to_regtype($1) IS NULL", type)[0][0].as<bool>() &&
-        missing.find(type) == std::string::npos)
-      missing += (missing.empty() ? "" : ", ") + type;
+  for (const auto& column : replica_columns(table, carried)) {
+    if (sql::exec(target, "SELECT to_regtype($1) IS NULL", column.type)[0][0].as<bool>() &&
+        missing.find(column.type) == std::string::npos)
+      missing += (missing.empty() ? "" : ", ") + column.type;
   }
   if (missing.empty()) return;
   throw Failure(ErrorKind::kReplicaTable,

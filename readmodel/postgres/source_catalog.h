@@ -25,8 +25,10 @@ struct SourceColumn {
 struct SourceTable {
   std::string schema;
   std::string name;
+  bool partitioned = false;
   std::vector<SourceColumn> columns;
-  std::vector<std::string> key;  // primary key, or the index of its replica identity
+  // By which its events tell rows: the index of its REPLICA IDENTITY, else the primary key.
+  std::vector<std::string> key;
 };
 
 class SourceCatalog {
@@ -46,12 +48,19 @@ class SourceCatalog {
   std::unique_ptr<pqxx::connection> connection_;
 };
 
+// A column of a replica: what events carry of one at the source.
+struct ReplicaColumn {
+  SourceColumn source;
+  std::string name;
+  std::string type;
+};
+// In the table's order.
+[[nodiscard]] std::vector<ReplicaColumn> replica_columns(const SourceTable& table,
+                                                         const replica::Carried& carried);
 // CREATE TABLE of a replica in `schema`: columns, types, NOT NULL and the key; no default, foreign
 // key, check, index, trigger, collation or privilege. `carried` says which columns.
 [[nodiscard]] std::string create_table(const SourceTable& table, const std::string& schema,
                                        const replica::Carried& carried);
-// The type that a column of the replica has.
-[[nodiscard]] std::string replica_type(const SourceColumn& column, const replica::Carried& carried);
 // kReplicaTable, with the remedy, when the target database lacks a type.
 void require_types(pqxx::transaction_base& target, const SourceTable& table,
                    const replica::Carried& carried);

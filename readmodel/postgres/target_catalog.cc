@@ -13,7 +13,7 @@ using replica::TargetTable;
 
 // Foreign keys: c cascade, n set null, d set default.
 constexpr const char* kTable = R"(
-SELECT c.oid::bigint AS oid, c.relkind IN ('r', 'p') AS is_table,
+SELECT c.oid::bigint AS oid, c.relkind IN ('r', 'p') AS is_table, c.relkind = 'p' AS partitioned,
   EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) AS referenced,
   EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid
           AND f.confdeltype IN ('c', 'n', 'd')) AS deletes_act
@@ -32,14 +32,13 @@ SELECT a.attnum, a.attname, pg_catalog.format_type(a.atttypid, -1) AS type,
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)";
 
-// Of the primary key, else of the index of the replica identity; with the operator by which the
-// index finds a value equal (strategy 3 of a B-tree).
+// Of the index of REPLICA IDENTITY USING INDEX, else of the primary key, as at the source; with the
+// operator by which the index finds a value equal (strategy 3 of a B-tree).
 constexpr const char* kKey = R"(
 SELECT k.indimmediate, k.indkey[g] AS attnum, pg_catalog.quote_ident(n.nspname) AS operator_schema, o.oprname
-FROM (SELECT * FROM pg_catalog.pg_index i
-      WHERE i.indrelid = $1::bigint::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-        AND i.indexprs IS NULL AND (i.indisprimary OR i.indisreplident)
-      ORDER BY i.indisprimary DESC LIMIT 1) k
+FROM (SELECT i.* FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+      WHERE t.oid = $1::bigint::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+        AND CASE t.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) k
 CROSS JOIN pg_catalog.generate_series(0, k.indnkeyatts - 1) g
 JOIN pg_catalog.pg_opclass c ON c.oid = k.indclass[g]
 JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype
@@ -65,6 +64,7 @@ std::optional<TargetTable> find_target_table(pqxx::transaction_base& tx, const s
   table.name = name;
   if (!found[0]["is_table"].as<bool>())
     refuse(table, "is a view or a foreign table", "a replica needs a table: rename one of them");
+  table.partitioned = found[0]["partitioned"].as<bool>();
   table.referenced = found[0]["referenced"].as<bool>();
   table.deletes_act = found[0]["deletes_act"].as<bool>();
   for (const auto& row : sql::exec(tx, kParents, oid))

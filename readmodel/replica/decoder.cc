@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "readmodel/replica/key_text.h"
 #include "readmodel/replica/statements.h"
 
 namespace postrider::replica {
@@ -19,6 +20,10 @@ std::string unescaped(std::string_view quoted) {
 bool contains(const std::vector<std::string_view>& names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
 }
+
+constexpr const char* kGiveItsKey =
+    "give the target table the key of the source's replica identity: the columns of its REPLICA "
+    "IDENTITY USING INDEX where it has one, else of its primary key";
 
 }  // namespace
 
@@ -68,7 +73,8 @@ Error Decoder::no_key() const {
   return {ErrorKind::kReplicaTable,
           full_name(table_) + " has no primary key, and the source does not send whole old rows",
           "ALTER TABLE " + full_name(table_) +
-              " ADD PRIMARY KEY (the source's key), or REPLICA IDENTITY FULL at the source"};
+              " ADD PRIMARY KEY (the key of the source's replica identity), or REPLICA IDENTITY "
+              "FULL at the source"};
 }
 
 Result<void> Decoder::check_old(const Change& change, bool has_old) const {
@@ -88,9 +94,23 @@ Result<void> Decoder::check_old(const Change& change, bool has_old) const {
       return fail(ErrorKind::kReplicaTable,
                   "the key of " + full_name(table_) + " holds \"" + table_.columns[i].name +
                       "\", which old rows of the source do not tell",
-                  "give the target table the primary key that the source's has, or set REPLICA "
-                  "IDENTITY FULL at the source");
+                  kGiveItsKey);
   return {};
+}
+
+// PostgreSQL sends a row that an update brings into a row filter as an insert, and what that update
+// did not touch is then nowhere.
+Result<void> Decoder::check_whole(const RowJson& json, const Change& change) const {
+  if (change.complete || change.op == Op::kUpdate) return {};
+  std::string source(unescaped(json.schema) + "." + unescaped(json.table));
+  return fail(ErrorKind::kReplicaTable,
+              "a row came into the row filter of the source's " + source +
+                  " by an update, without its large values: they are unknown",
+              "ALTER TABLE " + source +
+                  " REPLICA IDENTITY FULL at the source; leave the table out of replica.tables "
+                  "until the applier has passed this event; take it in again, and replace its "
+                  "rows: postrider backfill start --replace " +
+                  source);
 }
 
 Result<void> Decoder::check_row(Change& change) const {
@@ -101,7 +121,7 @@ Result<void> Decoder::check_row(Change& change) const {
       return fail(ErrorKind::kReplicaTable,
                   "the key of " + full_name(table_) + " holds \"" + table_.columns[i].name +
                       "\", for which the source's row has no value",
-                  "give the target table the primary key that the source's has");
+                  kGiveItsKey);
   }
   if (!change.complete) return {};
   for (std::size_t i = 0; i < change.row.size(); ++i)
@@ -112,6 +132,28 @@ Result<void> Decoder::check_row(Change& change) const {
                   "ALTER TABLE " + full_name(table_) + " ALTER COLUMN " +
                       quoted_name(table_.columns[i].name) + " DROP NOT NULL, or drop the column");
   return {};
+}
+
+Result<void> Decoder::check_key(const RowJson& json, std::string_view told) {
+  if (key_.empty() || json.op == Op::kTruncate) return {};
+  std::size_t found = 0;
+  key_text_.clear();
+  for (const auto& [name, value] : json.op == Op::kDelete ? json.old : json.row) {
+    const int index = column_of(name);
+    if (index < 0 || std::ranges::find(key_, static_cast<std::size_t>(index)) == key_.end())
+      continue;
+    if (found++ > 0) key_text_ += ',';
+    append_key_text(key_text_, value, table_.columns[static_cast<std::size_t>(index)].is_json);
+  }
+  // Large and unchanged: then the old row has told the key's columns.
+  if (found < key_.size() || key_text_ == told) return {};
+  std::string columns;
+  for (const std::size_t i : key_)
+    columns += (columns.empty() ? "" : ", ") + quoted_name(table_.columns[i].name);
+  return fail(ErrorKind::kReplicaTable,
+              "the key of " + full_name(table_) + " is (" + columns +
+                  "), but the source tells its rows by another",
+              kGiveItsKey);
 }
 
 Result<void> Decoder::decode(const RowJson& json, Change& into, std::vector<std::string>& unknown) {
@@ -133,6 +175,7 @@ Result<void> Decoder::decode(const RowJson& json, Change& into, std::vector<std:
     }
   }
   if (!unknown.empty()) return {};
+  if (auto whole = check_whole(json, into); !whole) return whole;
   if (auto good = check_old(into, json.has_old); !good) return good;
   return into.row.empty() ? Result<void>{} : check_row(into);
 }

@@ -23,6 +23,11 @@ class Decoder {
   [[nodiscard]] Result<void> decode(const RowJson& json, Change& into,
                                     std::vector<std::string>& unknown);
 
+  // kReplicaTable when the target's key is not the one by which the source tells its rows. `told`
+  // is the event's Postrider-Key: the key's values, in the order of the source's columns. For what
+  // decode() has taken.
+  [[nodiscard]] Result<void> check_key(const RowJson& json, std::string_view told);
+
   // Leaves a column out from now on.
   void ignore(const std::string& name);
 
@@ -39,6 +44,7 @@ class Decoder {
                                         const std::vector<std::string_view>& json_null,
                                         Cells& cells, std::vector<std::string>& unknown);
   [[nodiscard]] Result<void> check_old(const Change& change, bool has_old) const;
+  [[nodiscard]] Result<void> check_whole(const RowJson& json, const Change& change) const;
   [[nodiscard]] Result<void> check_row(Change& change) const;
   [[nodiscard]] Error no_key() const;
 
@@ -47,6 +53,7 @@ class Decoder {
   const TargetTable& table_;
   std::vector<std::size_t> key_;
   Columns by_name_;
+  std::string key_text_;
   Columns by_json_;  // the same by names as events write them, as far as they were seen
 };
 

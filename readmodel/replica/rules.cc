@@ -3,6 +3,34 @@
 #include "base/table_pattern.h"
 
 namespace postrider::replica {
+namespace {
+
+// Gives one column back its own name where two share one; false: none do.
+bool part_names(std::vector<CarriedColumn>& columns, const std::vector<std::string>& own_names) {
+  for (auto& column : columns) {
+    const auto& own = own_names[column.index];
+    if (column.name == own) continue;
+    if (std::ranges::count(columns, column.name, &CarriedColumn::name) < 2) continue;
+    column.name = own;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<CarriedColumn> carried_columns(const Carried& carried,
+                                           const std::vector<std::string>& own_names) {
+  std::vector<CarriedColumn> columns;
+  for (std::size_t i = 0; i < own_names.size(); ++i) {
+    if (!carried.carries(own_names[i])) continue;
+    const auto renamed = carried.rename.find(own_names[i]);
+    columns.push_back({i, renamed == carried.rename.end() ? own_names[i] : renamed->second});
+  }
+  while (part_names(columns, own_names)) {
+  }
+  return columns;
+}
 
 bool takes(const Rule& rule, const std::string& schema, const std::string& table) {
   return std::ranges::any_of(

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,12 +26,16 @@ struct Rule {
   OnNewColumn on_new_column = OnNewColumn::kHalt;
 };
 
-// What a source's table gives to its events: [[capture]] of the same configuration.
+// What a source's table gives to its events: [[capture]] of the same configuration. Columns by the
+// table's own names.
 struct Carried {
-  std::vector<std::string> columns;  // empty: all
-  std::vector<std::string> exclude;
-  std::vector<std::string> mask;  // carried as text "***"
-  std::string where;              // SQL over a row; empty: all
+  std::vector<std::string> columns = {};  // empty: all
+  std::vector<std::string> exclude = {};
+  std::vector<std::string> mask = {};  // carried as text "***"
+  std::vector<std::string> hash = {};  // carried as text: SHA-256 of the salt and the value's text
+  std::string hash_salt = {};
+  std::map<std::string, std::string> rename = {};  // own name: carried name
+  std::string where = {};                          // SQL over a row; empty: all
 
   [[nodiscard]] bool carries(const std::string& column) const {
     return (columns.empty() || std::ranges::find(columns, column) != columns.end()) &&
@@ -38,7 +44,19 @@ struct Carried {
   [[nodiscard]] bool masks(const std::string& column) const {
     return std::ranges::find(mask, column) != mask.end();
   }
+  [[nodiscard]] bool hashes(const std::string& column) const {
+    return std::ranges::find(hash, column) != hash.end();
+  }
 };
+
+struct CarriedColumn {
+  std::size_t index = 0;  // among the table's
+  std::string name;       // as events have it
+};
+// The carried ones of a table's columns, which are given in its order, without those that are not
+// in the WAL. Names are the relay's: a new one that two would share is not given.
+[[nodiscard]] std::vector<CarriedColumn> carried_columns(const Carried& carried,
+                                                         const std::vector<std::string>& own_names);
 
 // Nothing where the table is not captured.
 using CarriedOf =

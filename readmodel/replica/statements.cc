@@ -128,7 +128,7 @@ void append_assignments(std::string& out, const TargetTable& table, const Cells&
 
 // Compared as text, since not every type has an equality. Both sides are of one session.
 std::string equal_row(const TargetTable& table, const Cells& old) {
-  std::string text = "(tableoid, ctid) = (SELECT tableoid, ctid FROM " + full_name(table);
+  std::string text = "(tableoid, ctid) = (SELECT tableoid, ctid FROM " + own_rows(table);
   const char* before = " WHERE ";
   for (const std::size_t i : written_columns(table, old)) {
     const Column& column = table.columns[i];
@@ -153,6 +153,10 @@ std::string quoted_name(std::string_view name) {
 
 std::string full_name(const TargetTable& table) {
   return quoted_name(table.schema) + "." + quoted_name(table.name);
+}
+
+std::string own_rows(const TargetTable& table) {
+  return (table.partitioned ? "" : "ONLY ") + full_name(table);
 }
 
 bool is_writable(const Cell& cell, const Column& column) {
@@ -195,7 +199,7 @@ std::vector<Statement> upsert(const TargetTable& table, std::span<const Cells> r
 std::vector<Statement> erase(const TargetTable& table, std::span<const Cells> rows) {
   return in_lists(
       table, rows, true, true,
-      [&](const auto&) { return "DELETE FROM " + full_name(table) + " t USING (VALUES "; },
+      [&](const auto&) { return "DELETE FROM " + own_rows(table) + " t USING (VALUES "; },
       [&](const auto& columns) {
         return ") v (" + names(table, columns) + ") WHERE " + same_key(table);
       });
@@ -211,7 +215,7 @@ std::vector<Statement> patch(const TargetTable& table, std::span<const Cells> ro
           const auto name = quoted_name(table.columns[i].name);
           assignments += (assignments.empty() ? "" : ", ") + name + " = v." + name;
         }
-        return "UPDATE " + full_name(table) + " t SET " + assignments + " FROM (VALUES ";
+        return "UPDATE " + own_rows(table) + " t SET " + assignments + " FROM (VALUES ";
       },
       [&](const auto& columns) {
         return ") v (" + names(table, columns) + ") WHERE " + same_key(table);
@@ -219,7 +223,7 @@ std::vector<Statement> patch(const TargetTable& table, std::span<const Cells> ro
 }
 
 std::string move(const TargetTable& table, const Cells& old, const Cells& row) {
-  std::string sql = "UPDATE " + full_name(table) + " t SET ";
+  std::string sql = "UPDATE " + own_rows(table) + " t SET ";
   append_assignments(sql, table, row);
   const char* before = " WHERE t.";
   for (const auto& key : table.key) {
@@ -236,16 +240,16 @@ std::string truncate(const std::vector<const TargetTable*>& tables) {
   std::string with;
   for (std::size_t i = 0; i + 1 < tables.size(); ++i)
     with += (with.empty() ? "WITH d" : ", d") + std::to_string(i) + " AS (DELETE FROM " +
-            full_name(*tables[i]) + ")";
-  return with + (with.empty() ? "" : " ") + "DELETE FROM " + full_name(*tables.back());
+            own_rows(*tables[i]) + ")";
+  return with + (with.empty() ? "" : " ") + "DELETE FROM " + own_rows(*tables.back());
 }
 
 std::string erase_equal(const TargetTable& table, const Cells& old) {
-  return "DELETE FROM " + full_name(table) + " WHERE " + equal_row(table, old);
+  return "DELETE FROM " + own_rows(table) + " WHERE " + equal_row(table, old);
 }
 
 std::string update_equal(const TargetTable& table, const Cells& old, const Cells& row) {
-  std::string sql = "UPDATE " + full_name(table) + " SET ";
+  std::string sql = "UPDATE " + own_rows(table) + " SET ";
   append_assignments(sql, table, row);
   return sql + " WHERE " + equal_row(table, old);
 }

@@ -24,6 +24,9 @@ struct Statement {
 
 [[nodiscard]] std::string quoted_name(std::string_view name);
 [[nodiscard]] std::string full_name(const TargetTable& table);
+// Its rows as a statement finds them: without those of tables that inherit from it, which are
+// replicas of their own.
+[[nodiscard]] std::string own_rows(const TargetTable& table);
 
 // True when append_literal can write the value.
 [[nodiscard]] bool is_writable(const Cell& cell, const Column& column);

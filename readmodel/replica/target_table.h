@@ -24,6 +24,7 @@ struct TargetTable {
   std::uint32_t oid = 0;
   std::string schema;
   std::string name;
+  bool partitioned = false;  // rows are in its partitions; those of tables that inherit never are
   std::vector<Column> columns;  // generated ones included
   std::vector<KeyColumn> key;   // empty: none
 

@@ -24,6 +24,30 @@ void append(std::string& list, const std::string& item) {
   list += (list.empty() ? "" : ", ") + item;
 }
 
+// Whatever the session's standard_conforming_strings says.
+std::string literal(const std::string& text) {
+  std::string quoted = "E'";
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') quoted += c;
+    quoted += c;
+  }
+  return quoted + "'";
+}
+
+// A column of the source as its events carry it. A composite of NULLs is a value, though it IS
+// NULL.
+std::string carried_value(const std::string& column, const replica::Carried& carried) {
+  const auto name = quoted_name(column);
+  const auto unless_null = [&](const std::string& value) {
+    return "CASE WHEN pg_catalog.num_nonnulls(" + name + ") = 1 THEN " + value + " END";
+  };
+  if (carried.hashes(column))
+    return unless_null("pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(" +
+                       literal(carried.hash_salt) + " || pg_catalog.format('%s', " + name +
+                       "), 'UTF8')), 'hex')");
+  return carried.masks(column) ? unless_null("'***'") : name;
+}
+
 // Nothing when the table has no column to compare.
 std::optional<Comparison> comparison_of(const SourceTable& source,
                                         const std::optional<TargetTable>& target,
@@ -34,25 +58,23 @@ std::optional<Comparison> comparison_of(const SourceTable& source,
   std::vector<std::string> columns;
   std::string there;
   std::string here;
-  for (const auto& column : source.columns) {
+  for (const auto& column : replica_columns(source, carried)) {
     const bool is_there = has_column(target, column.name);
-    const bool left_out = rule.on_new_column == replica::OnNewColumn::kIgnore && !is_there;
-    if (column.generated || !carried.carries(column.name) || left_out) continue;
+    if (rule.on_new_column == replica::OnNewColumn::kIgnore && !is_there) continue;
     const auto name = quoted_name(column.name);
     columns.push_back(column.name);
-    append(there, carried.masks(column.name)
-                      ? "CASE WHEN " + name + " IS NOT NULL THEN '***' END AS " + name
-                      : name);
+    append(there, carried_value(column.source.name, carried) + " AS " + name);
     // A column without an event so far: every row has NULL there.
     append(here, is_there ? name : "NULL AS " + name);
   }
   if (columns.empty()) return std::nullopt;
-  comparison.source_query = "SELECT " + there + " FROM " + quoted_name(source.schema) + "." +
-                            quoted_name(source.name) +
+  // Tables that inherit from it are captured by themselves.
+  comparison.source_query = "SELECT " + there + (source.partitioned ? " FROM " : " FROM ONLY ") +
+                            quoted_name(source.schema) + "." + quoted_name(source.name) +
                             (carried.where.empty() ? "" : " WHERE (" + carried.where + ")");
   comparison.target_query =
       "SELECT " + here +
-      (target ? " FROM " + replica::full_name(*target) : std::string(" WHERE false"));
+      (target ? " FROM " + replica::own_rows(*target) : std::string(" WHERE false"));
   if (target)
     for (const std::size_t i : target->key_columns())
       comparison.key.push_back(target->columns[i].name);

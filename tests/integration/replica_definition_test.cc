@@ -121,7 +121,7 @@ TEST_F(ReplicaDefinition, WhatCannotBeWrittenHaltsAndSaysWhy) {
   applier_sql(
       "ALTER TABLE t DROP CONSTRAINT t_pkey; TRUNCATE t; ALTER TABLE t ADD PRIMARY KEY (v)");
   app_sql("DELETE FROM t");
-  expect_halt("primary key that the source's has");
+  expect_halt("key of the source's replica identity");
   applier_sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (id)");
   sql("INSERT INTO two.t VALUES (1)");
   expect_halt("would both go into");
@@ -129,6 +129,37 @@ TEST_F(ReplicaDefinition, WhatCannotBeWrittenHaltsAndSaysWhy) {
   ASSERT_EQ(carry(), 0) << applied_log();
   app_sql("SELECT outbox.emit('cdc.public.t', '{\"op\":\"insert\"}', type => 'insert')");
   ASSERT_EQ(carry(), 0) << "an event is no row change: " << applied_log();
+  expect_same("t");
+}
+
+TEST_F(ReplicaDefinition, ARowThatComesIntoAFilterWithoutItsLargeValueHaltsUntilItIsReplaced) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  applier_sql("CREATE TABLE t (id int PRIMARY KEY, big text); CREATE TABLE other (id int)");
+  const std::string filtered = "[[capture]]\ntables = [\"public.t\"]\nwhere = \"id > 10\"\n";
+  replicate(filtered, "[[replica]]\n");
+  app_sql("ALTER TABLE t ADD COLUMN big text; ALTER TABLE t ALTER big SET STORAGE EXTERNAL");
+  app_sql("INSERT INTO t VALUES (5, repeat('b', 9000)), (11, 'small')");
+  app_sql("UPDATE t SET id = 20 WHERE id = 5");
+  expect_halt("REPLICA IDENTITY FULL");
+  EXPECT_EQ(target_sql("SELECT string_agg(t::text, ' ') FROM t"), "(11,small)");
+  // The remedy, as the halt says it.
+  app_sql("ALTER TABLE t REPLICA IDENTITY FULL; UPDATE t SET id = 21 WHERE id = 11");
+  replicate(filtered, "[[replica]]\ntables = [\"public.other\"]\n");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  replicate(filtered, "[[replica]]\n");
+  sql("GRANT ALL ON t TO owner");  // who carries a backfill
+  ASSERT_EQ(postrider({"backfill", "start", "public.t", "--replace", "--config",
+                       replica_config("backfill")}),
+            0)
+      << output();
+  {
+    const auto relay = start("relay");
+    ASSERT_TRUE(
+        dev::wait_until([&] { return sql("SELECT state FROM outbox.backfill") == "complete"; },
+                        dev::milliseconds{60'000}))
+        << relay->log();
+  }
+  ASSERT_EQ(carry(), 0) << applied_log();
   expect_same("t");
 }
 
@@ -158,6 +189,165 @@ TEST_F(ReplicaDefinition, CapturedColumnsMasksAndFiltersAreKnownToCreateAndVerif
   EXPECT_NE(output().find("public.empty"), std::string::npos) << "without target: " << output();
   applier_sql("DELETE FROM person WHERE id = 3");
   EXPECT_EQ(verify(), 1) << output();
+}
+
+// The source tells its rows by an index that is not its primary key.
+class ReplicaIdentity : public ReplicaDefinition {
+ protected:
+  ReplicaIdentity() {
+    app_sql(
+        "CREATE TABLE usr (id int PRIMARY KEY, email text NOT NULL, org int NOT NULL, v text, "
+        "UNIQUE (org, email)); ALTER TABLE usr REPLICA IDENTITY USING INDEX usr_org_email_key");
+  }
+  void insert() {
+    app_sql("INSERT INTO usr SELECT i, 'a' || i, i, 'v' FROM generate_series(1, 4) i");
+  }
+  void change() {
+    app_sql("UPDATE usr SET id = 100 WHERE email = 'a1'");
+    app_sql("UPDATE usr SET email = 'b', id = 200 WHERE email = 'a2'");
+    app_sql("DELETE FROM usr WHERE email = 'a3'");
+  }
+};
+
+TEST_F(ReplicaIdentity, IsTheKeyOfTheTableThatIsMade) {
+  capture("\"public.*\"", "create = true");
+  insert();
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(target_sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = "
+                       "'usr'::regclass AND contype = 'p'"),
+            "PRIMARY KEY (org, email)");
+  change();
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("usr");
+  EXPECT_EQ(verify(), 0) << output();
+}
+
+TEST_F(ReplicaIdentity, OfAnotherKeyHaltsBeforeARowIsWrittenByIt) {
+  applier_sql(
+      "CREATE TABLE usr (id int PRIMARY KEY, email text NOT NULL, org int NOT NULL, v text)");
+  capture("\"public.*\"");
+  insert();
+  change();
+  expect_halt("the source tells its rows by another");
+  EXPECT_EQ(target_sql("SELECT count(*) FROM usr"), "0");
+  // A part of it is another.
+  applier_sql("ALTER TABLE usr DROP CONSTRAINT usr_pkey, ADD PRIMARY KEY (email)");
+  expect_halt("the source tells its rows by another");
+  applier_sql("ALTER TABLE usr DROP CONSTRAINT usr_pkey, ADD PRIMARY KEY (email, org)");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  expect_same("usr");
+  // As the source has it: a primary key that is not the rows' key.
+  applier_sql(
+      "ALTER TABLE usr DROP CONSTRAINT usr_pkey, ADD PRIMARY KEY (id), ADD UNIQUE (org, email); "
+      "ALTER TABLE usr REPLICA IDENTITY USING INDEX usr_org_email_key");
+  app_sql("UPDATE usr SET id = 101 WHERE email = 'a1'; DELETE FROM usr WHERE email = 'b'");
+  EXPECT_EQ(carry(), 0) << applied_log();
+  expect_same("usr");
+  EXPECT_EQ(verify(), 0) << output();
+}
+
+TEST_F(ReplicaIdentity, IsKnownWhateverTheTypesOfItsColumns) {
+  app_sql(
+      "CREATE TABLE k (f float8, v int, b bool, n numeric, t timestamptz, y bytea, j jsonb, u "
+      "uuid, "
+      "a text[], r real, i interval, c char(4), PRIMARY KEY (a, b, f, n, t, y, j, u, r, i, c))");
+  capture("\"public.k\"", "create = true");
+  app_sql(
+      "INSERT INTO k SELECT f, 1, f > 0, 1.00, '2026-01-01 00:00:00.5+02', '\\x00ff', j, "
+      "gen_random_uuid(), ARRAY['a b', 'c,%\"'], (f / 1e19)::real, '1 day 2 h', 'x' FROM "
+      "unnest(ARRAY['NaN', "
+      "'-0', '1e-10', '1e20', 'Infinity', '0.1']::float8[]) f, unnest(ARRAY['\"s\"', 'true', "
+      "'null', '{\"a\": [1, \"b\"]}']::jsonb[]) j WHERE f <> 1e-10 OR j = 'true'");
+  app_sql(
+      "UPDATE k SET v = 2 WHERE b; DELETE FROM k WHERE f = 0.1; UPDATE k SET f = 7 WHERE f = 1e20");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("k");
+}
+
+TEST_F(ReplicaDefinition, CreateNamesTheTablesThatItMakes) {
+  app_sql("CREATE TABLE t (id int PRIMARY KEY)");
+  target_sql("CREATE SCHEMA elsewhere AUTHORIZATION applier");
+  replicate("[[capture]]\ntables = [\"public.t\"]\n", "[[replica]]\nschema = \"elsewhere\"\n");
+  const auto create = [&] {
+    EXPECT_EQ(postrider({"replica", "create", "copy", "--config", replica_config("create")}), 0);
+    return output();
+  };
+  EXPECT_EQ(create(), "made    elsewhere.t\n");
+  EXPECT_EQ(create(), "exists  elsewhere.t\n");
+}
+
+TEST_F(ReplicaDefinition, OfAParentOfInheritedTablesIsTheParentAlone) {
+  const std::string tables =
+      "CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child (PRIMARY KEY (id)) "
+      "INHERITS (parent)";
+  app_sql(tables);
+  applier_sql(tables);
+  capture("\"public.*\"");
+  app_sql(
+      "INSERT INTO parent VALUES (1, 'p'), (2, 'p'), (3, 'p'); INSERT INTO child VALUES (1, 'c'), "
+      "(2, 'c'), (3, 'c')");
+  app_sql("DELETE FROM ONLY parent WHERE id = 1; UPDATE ONLY parent SET v = 'q' WHERE id = 2");
+  app_sql("UPDATE ONLY parent SET id = 4 WHERE id = 3");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("ONLY parent");
+  expect_same("child");
+  EXPECT_EQ(verify(), 0) << output();
+  app_sql("TRUNCATE ONLY parent");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("ONLY parent");
+  expect_same("child");
+  // Without the children at the target: a parent that is read with them would show a surplus.
+  applier_sql("ALTER TABLE child NO INHERIT parent");
+  EXPECT_EQ(verify(), 0) << output();
+}
+
+TEST_F(ReplicaDefinition, HashesMasksAndNewNamesAreKnownToCreateAddAndVerify) {
+  app_sql(
+      "CREATE TYPE pair AS (a int, b int); CREATE TABLE person (usr text PRIMARY KEY, email "
+      "varchar(9), born date, phone int, vip bool NOT NULL, weight float8, home pair, card int, "
+      "note "
+      "text); CREATE TABLE other (level int PRIMARY KEY)");
+  replicate(
+      "[[capture]]\ntables = [\"public.*\"]\ncolumns = [\"usr\", \"email\", \"born\", \"phone\", "
+      "\"vip\", \"weight\", \"home\", \"level\"]\nmask = [\"phone\", \"home\"]\nhash = [\"usr\", "
+      "\"email\", \"vip\", \"weight\", \"level\"]\nhash_salt = \"it's \\\\ salt\"\nrename = { usr "
+      "= "
+      "\"user\", born = \"email\", email = \"mail\", level = \"rank\" }\n",
+      "[[replica]]\non_new_column = \"add\"\n");
+  ASSERT_EQ(postrider({"replica", "create", "copy", "--config", replica_config("create")}), 0)
+      << output();
+  EXPECT_EQ(target_sql("SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' "
+                       "ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'person'::regclass AND "
+                       "attnum > 0"),
+            "user text, mail text, email date, phone text, vip text, weight text, home text");
+  EXPECT_EQ(target_sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = "
+                       "'person'::regclass AND contype = 'p'"),
+            "PRIMARY KEY (\"user\")");
+  app_sql(
+      "INSERT INTO person SELECT 'u' || i, '\xc3\xa9@' || i, '2000-01-01', 123, i % 2 = 0, i / "
+      "3.0, "
+      "CASE WHEN i > 2 THEN ROW(NULL, NULL)::pair END, 9, 'n' FROM generate_series(1, 5) i");
+  app_sql("UPDATE person SET email = NULL, phone = NULL WHERE usr = 'u1'");
+  app_sql("UPDATE person SET usr = 'u6', born = '1999-12-31' WHERE usr = 'u2'");
+  app_sql("DELETE FROM person WHERE usr = 'u3'");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(
+      target_sql("SELECT concat_ws(' ', mail, email, phone) FROM person WHERE \"user\" = "
+                 "encode(sha256(convert_to('it''s \\ salt' || 'u6', 'UTF8')), 'hex')"),
+      sql("SELECT encode(sha256(convert_to('it''s \\ salt' || '\xc3\xa9@2', 'UTF8')), 'hex') || "
+          "' 1999-12-31 ***'"));
+  EXPECT_EQ(verify(), 0) << output();
+  EXPECT_NE(output().find("public.person: 4 rows in the source, 4 in"), std::string::npos)
+      << output();
+  applier_sql("UPDATE person SET vip = 'f' WHERE phone IS NULL");
+  EXPECT_EQ(verify(), 1) << output();
+  app_sql("UPDATE person SET vip = true WHERE usr = 'u1'");
+  // A column that comes later, with what older rows hold.
+  app_sql("ALTER TABLE person ADD COLUMN level bytea DEFAULT '\\x00ff'");
+  app_sql("INSERT INTO person (usr, vip, level) VALUES ('u7', true, '\\x01'), ('u8', true, NULL)");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(verify(), 0) << output();
+  EXPECT_EQ(target_sql("SELECT count(DISTINCT rank) || ' ' || count(rank) FROM person"), "2 5");
 }
 
 TEST_F(ReplicaDefinition, IsBuiltAnewBesideTheLiveOne) {

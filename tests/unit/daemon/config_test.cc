@@ -123,7 +123,9 @@ TEST_F(ConfigFile, ThatHoldsAPasswordAndOthersMayReadIsWarnedOf) {
 TEST_F(ConfigFile, ReplicasFindTheirReadModelAndWhatIsCaptured) {
   const std::string base =
       "[source]\nname = \"shop\"\nconninfo = \"host=/tmp\"\n[[capture]]\ntables = "
-      "[\"public.*\"]\nmask = [\"email\"]\n[[readmodel]]\nname = \"copy\"\nschema = \"mine\"\n";
+      "[\"public.*\"]\nmask = [\"email\"]\nhash = [\"usr\"]\nhash_salt = \"s\"\nrename = { usr = "
+      "\"user\" "
+      "}\nwhere = \"id > 1\"\n[[readmodel]]\nname = \"copy\"\nschema = \"mine\"\n";
   write(base +
         "[[replica]]\n[[replica]]\ntables = [\"sales.*\"]\nschema = \"other\"\ncreate = "
         "true\non_new_column = \"add\"\nsubjects = \"shop.cdc.>\"\n");
@@ -138,7 +140,11 @@ TEST_F(ConfigFile, ReplicasFindTheirReadModelAndWhatIsCaptured) {
   EXPECT_EQ(replicas.rules[1].schema, "other");
   EXPECT_EQ(replicas.rules[1].on_new_column, replica::OnNewColumn::kAdd);
   EXPECT_EQ(replicas.source_conninfo, "host=/tmp");
-  EXPECT_TRUE(replicas.carried("public", "t")->masks("email"));
+  const auto carried = replicas.carried("public", "t").value();
+  EXPECT_TRUE(carried.masks("email") && carried.hashes("usr") && !carried.hashes("email"));
+  EXPECT_EQ(carried.hash_salt, "s");
+  EXPECT_EQ(carried.rename.at("usr"), "user");
+  EXPECT_EQ(carried.where, "id > 1");
   EXPECT_FALSE(replicas.carried("sales", "t").has_value());
 
   write(base + "[[replica]]\nsubjects = \"other.>\"\n");

@@ -55,23 +55,30 @@ TEST(Statements, FindRowsByTheKeysOwnOperatorAndType) {
   const std::vector<Cells> rows = {{value("1"), value("\"a\""), kAbsent},
                                    {value("2"), kNull, kAbsent}};
   EXPECT_EQ(erase(table(), rows).at(0).sql,
-            "DELETE FROM \"s\".\"o\"\"t\" t USING (VALUES ('1'::integer),('2')) v (\"id\") "
+            "DELETE FROM ONLY \"s\".\"o\"\"t\" t USING (VALUES ('1'::integer),('2')) v (\"id\") "
             "WHERE t.\"id\" OPERATOR(pg_catalog.=) v.\"id\"");
-  EXPECT_EQ(patch(table(), rows).at(0).sql,
-            "UPDATE \"s\".\"o\"\"t\" t SET \"n\" = v.\"n\" FROM (VALUES ('1'::integer,'a'::text),"
-            "('2',NULL)) v (\"id\", \"n\") WHERE t.\"id\" OPERATOR(pg_catalog.=) v.\"id\"");
+  EXPECT_EQ(
+      patch(table(), rows).at(0).sql,
+      "UPDATE ONLY \"s\".\"o\"\"t\" t SET \"n\" = v.\"n\" FROM (VALUES ('1'::integer,'a'::text),"
+      "('2',NULL)) v (\"id\", \"n\") WHERE t.\"id\" OPERATOR(pg_catalog.=) v.\"id\"");
   EXPECT_EQ(move(table(), rows[0], rows[1]),
-            "UPDATE \"s\".\"o\"\"t\" t SET \"id\" = '2', \"n\" = NULL WHERE t.\"id\" "
+            "UPDATE ONLY \"s\".\"o\"\"t\" t SET \"id\" = '2', \"n\" = NULL WHERE t.\"id\" "
             "OPERATOR(pg_catalog.=) '1'::integer");
+}
+
+TEST(Statements, FindRowsOfAPartitionedTableInItsPartitions) {
+  TargetTable partitioned = table();
+  partitioned.partitioned = true;
+  EXPECT_EQ(truncate({&partitioned}), "DELETE FROM \"s\".\"o\"\"t\"");
 }
 
 TEST(Statements, TruncateEmptiesTablesInOneStatement) {
   const TargetTable one = table();
   TargetTable two = table();
   two.name = "two";
-  EXPECT_EQ(truncate({&one}), "DELETE FROM \"s\".\"o\"\"t\"");
+  EXPECT_EQ(truncate({&one}), "DELETE FROM ONLY \"s\".\"o\"\"t\"");
   EXPECT_EQ(truncate({&one, &two}),
-            "WITH d0 AS (DELETE FROM \"s\".\"o\"\"t\") DELETE FROM \"s\".\"two\"");
+            "WITH d0 AS (DELETE FROM ONLY \"s\".\"o\"\"t\") DELETE FROM ONLY \"s\".\"two\"");
 }
 
 TEST(TableOrder, PutsParentsFirstAndBearsCircles) {
