@@ -1,0 +1,165 @@
+// The relay's JetStream adapter over the model, in place of base/jetstream/connection.cc,
+// base/jetstream/mailbox.cc and relay/jetstream/client.cc.
+#include <algorithm>
+#include <utility>
+
+#include "relay/jetstream/client.h"
+#include "tests/simulator/world.h"
+
+namespace postrider {
+
+using sim::World;
+
+// A mailbox is looked into, never waited for.
+ErrorBox::ErrorBox() : fd_(-1) {}
+ErrorBox::~ErrorBox() = default;
+void ErrorBox::enter(const std::shared_ptr<ErrorBox>&) {}
+void ErrorBox::put(Error error) {
+  if (!error_) error_ = std::move(error);
+}
+std::optional<Error> ErrorBox::error() const {
+  return error_;
+}
+void ErrorBox::wake() const {}
+void ErrorBox::clear_wake() const {}
+
+struct NatsConnection::Impl {
+  std::shared_ptr<sim::ModelJetStream::Connection> connection;
+  std::string stream;
+};
+
+namespace {
+
+[[noreturn]] void throw_broken() {
+  throw Failure(ErrorKind::kBrokerUnavailable, "the connection broke");
+}
+
+// One request to the leader: the process may be interrupted before it and before its answer.
+void ask(const sim::ModelJetStream::Connection& connection) {
+  World::the().pass();
+  if (!connection.alive || !World::the().broker.up) throw_broken();
+}
+
+wire::StreamInfo describe(const sim::ModelJetStream::Connection& connection) {
+  const auto& broker = World::the().broker;
+  const auto& stream = *broker.stream();
+  wire::StreamInfo info;
+  info.name = "S";
+  info.created = stream.created;
+  info.last_seq = broker.last_seq_for(connection);
+  info.first_seq = std::min(stream.first_seq, info.last_seq + 1);
+  info.messages = static_cast<std::uint64_t>(
+      std::count_if(stream.messages.begin(),
+                    stream.messages.begin() + static_cast<std::ptrdiff_t>(info.last_seq),
+                    [](const auto& stored) { return !stored.gone; }));
+  info.subjects = {"src.>"};
+  info.storage = "file";
+  info.retention = "limits";
+  info.discard = "new";
+  return info;
+}
+
+}  // namespace
+
+NatsConnection::NatsConnection(const NatsOptions&, const std::string&, std::chrono::milliseconds,
+                               std::shared_ptr<ErrorBox> errors)
+    : impl_(std::make_unique<Impl>()) {
+  World::the().pass();
+  if (!World::the().broker.up) throw_broken();
+  impl_->connection = World::the().broker.connect(
+      std::static_pointer_cast<Mailbox<wire::PubAck>>(std::move(errors)));
+}
+
+NatsConnection::~NatsConnection() {
+  if (!impl_->connection) return;
+  // What was sent may still arrive.
+  impl_->connection->client_gone = true;
+  impl_->connection->alive = false;
+  impl_->connection->mailbox.reset();
+}
+
+std::optional<wire::StreamInfo> NatsConnection::stream_info(const std::string&) {
+  ask(*impl_->connection);
+  if (!World::the().broker.stream()) return std::nullopt;
+  return describe(*impl_->connection);
+}
+
+std::optional<wire::StoredMessage> NatsConnection::message(const std::string&, std::uint64_t seq) {
+  ask(*impl_->connection);
+  if (!World::the().broker.stream()) return std::nullopt;
+  const auto* stored = World::the().broker.find(*impl_->connection, seq);
+  if (stored == nullptr) return std::nullopt;
+  return wire::StoredMessage{seq, stored->message.subject, stored->message.headers,
+                             stored->message.payload};
+}
+
+void NatsConnection::for_each_message(
+    const std::string&, std::uint64_t first, std::uint64_t last,
+    const std::function<void(const wire::StoredMessage&)>& visit) {
+  ask(*impl_->connection);
+  if (!World::the().broker.stream()) return;
+  for (std::uint64_t seq = first; seq <= last; ++seq) {
+    const auto* stored = World::the().broker.find(*impl_->connection, seq);
+    if (stored != nullptr)
+      visit({seq, stored->message.subject, stored->message.headers, stored->message.payload});
+  }
+}
+
+void NatsConnection::announce(const std::string&, std::string_view) {}
+
+std::size_t NatsConnection::max_payload() const {
+  return 1024UL * 1024;
+}
+
+struct JetStreamClient::Subscription {
+  sim::ModelJetStream::Connection* connection = nullptr;
+};
+
+namespace {
+// Of the NatsConnection that is being made: its Impl is out of reach here.
+sim::ModelJetStream::Connection& newest_connection() {
+  return *World::the().broker.connections().back();
+}
+}  // namespace
+
+JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
+                                 std::chrono::milliseconds timeout)
+    : JetStreamClient(options, client_name, timeout, Mailbox<wire::PubAck>::open()) {}
+
+JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
+                                 std::chrono::milliseconds timeout, Answers answers)
+    : NatsConnection(options, client_name, timeout, answers),
+      answers_(std::move(answers)),
+      subscription_(std::make_unique<Subscription>(Subscription{&newest_connection()})) {}
+
+JetStreamClient::~JetStreamClient() = default;
+
+wire::StreamInfo JetStreamClient::create_stream(const StreamOptions&, const std::string&) {
+  World::the().pass();
+  auto& connection = *subscription_->connection;
+  if (!connection.alive || !World::the().broker.up) throw_broken();
+  World::the().broker.create_stream();
+  const auto info = describe(connection);
+  ask(connection);  // made, and the answer may be lost
+  return info;
+}
+
+void JetStreamClient::publish(const Message& message, const std::string&,
+                              std::uint64_t expected_last) {
+  World::the().pass();
+  auto& connection = *subscription_->connection;
+  if (!connection.alive) throw_broken();
+  sim::Publish publish;
+  publish.subject = message.subject;
+  publish.payload = message.payload;
+  publish.headers = "NATS/1.0\r\n";
+  for (const auto& [name, value] : message.headers) {
+    publish.headers.append(name).append(": ").append(value).append("\r\n");
+    if (name == "Nats-Msg-Id") publish.message_id = value;
+  }
+  publish.headers += "\r\n";
+  publish.expected_last = expected_last;
+  connection.sent.push_back(std::move(publish));
+}
+
+}  // namespace postrider

@@ -1,0 +1,180 @@
+#include "tests/simulator/model_jetstream.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace postrider::sim {
+namespace {
+
+std::string stored_at(std::uint64_t seq) {
+  return "{\"stream\":\"S\",\"seq\":" + std::to_string(seq) + "}";
+}
+
+std::string duplicate_of(std::uint64_t seq) {
+  return "{\"stream\":\"S\",\"seq\":" + std::to_string(seq) + ",\"duplicate\":true}";
+}
+
+std::string refused(int code, int err_code, const std::string& why) {
+  return "{\"type\":\"io.nats.jetstream.api.v1.pub_ack\",\"error\":{\"code\":" +
+         std::to_string(code) + ",\"err_code\":" + std::to_string(err_code) +
+         ",\"description\":\"" + why + "\"},\"stream\":\"S\",\"seq\":0}";
+}
+
+constexpr const char* kNoResponders = "";
+
+}  // namespace
+
+ModelJetStream::ModelJetStream(const Time& now, std::function<void(const Publish&)> on_publish)
+    : now_(now), on_publish_(std::move(on_publish)) {}
+
+std::uint64_t ModelJetStream::durable_seq() const {
+  if (!stream_) return 0;
+  std::uint64_t seq = stream_->last_seq();
+  while (seq > synced_ && stream_->messages[seq - 1].at + sync_interval > now_) --seq;
+  return seq;
+}
+
+std::shared_ptr<ModelJetStream::Connection> ModelJetStream::connect(
+    std::shared_ptr<Mailbox<wire::PubAck>> mailbox) {
+  auto connection = std::make_shared<Connection>();
+  connection->mailbox = std::move(mailbox);
+  if (stream_ && stale_by > 0)
+    connection->stale_last = stream_->last_seq() - std::min(stream_->last_seq(), stale_by);
+  stale_by = 0;
+  connections_.push_back(connection);
+  return connection;
+}
+
+void ModelJetStream::create_stream() {
+  if (stream_) return;
+  stream_.emplace();
+  stream_->created = "2026-01-01T00:00:00." + std::to_string(++incarnations_) + "Z";
+  stream_->created_at = now_;
+  synced_ = 0;
+}
+
+std::uint64_t ModelJetStream::last_seq_for(const Connection& connection) const {
+  return std::min(stream_->last_seq(), connection.stale_last.value_or(stream_->last_seq()));
+}
+
+const Stored* ModelJetStream::find(const Connection& connection, std::uint64_t seq) const {
+  if (seq == 0 || seq > last_seq_for(connection)) return nullptr;
+  const Stored& stored = stream_->messages[seq - 1];
+  return stored.gone ? nullptr : &stored;
+}
+
+bool ModelJetStream::process(Connection& connection, std::uint64_t count) {
+  if (!up || connection.sent.empty()) return false;
+  for (; count > 0 && !connection.sent.empty(); --count) {
+    const Publish publish = std::move(connection.sent.front());
+    connection.sent.pop_front();
+    on_publish_(publish);
+    std::string said = answer(publish);
+    if (connection.alive) connection.answers.push_back(std::move(said));
+  }
+  return true;
+}
+
+std::string ModelJetStream::answer(const Publish& publish) {
+  if (!stream_) return kNoResponders;
+  if (false_duplicates > 0) {
+    --false_duplicates;
+    return duplicate_of(0);
+  }
+  if (refusals > 0) {
+    --refusals;
+    return refused(503, 10077, "insufficient resources");
+  }
+  forget_ids();
+  const auto known = stream_->ids.find(publish.message_id);
+  const bool duplicate = !publish.message_id.empty() && known != stream_->ids.end();
+  if (duplicate && duplicates_first) return duplicate_of(known->second.first);
+  if (publish.expected_last && *publish.expected_last != stream_->last_seq())
+    return refused(400, wire::kErrWrongLastSequence,
+                   "wrong last sequence: " + std::to_string(stream_->last_seq()));
+  if (duplicate) return duplicate_of(known->second.first);
+  const std::uint64_t seq = stream_->last_seq() + 1;
+  stream_->messages.push_back({publish, seq, now_, false});
+  if (!publish.message_id.empty()) stream_->ids[publish.message_id] = {seq, now_};
+  return stored_at(seq);
+}
+
+void ModelJetStream::forget_ids() {
+  std::erase_if(stream_->ids,
+                [&](const auto& id) { return id.second.second + duplicate_window <= now_; });
+}
+
+bool ModelJetStream::deliver(Connection& connection, std::uint64_t count) {
+  if (!connection.alive || connection.answers.empty()) return false;
+  for (; count > 0 && !connection.answers.empty(); --count) {
+    const std::string said = std::move(connection.answers.front());
+    connection.answers.pop_front();
+    wire::PubAck ack;
+    if (said == kNoResponders)
+      ack.outcome = wire::PubAck::Outcome::kNoResponder;
+    else
+      ack = wire::parse_pub_ack(said);
+    connection.mailbox->put(std::move(ack));
+  }
+  return true;
+}
+
+void ModelJetStream::forget_closed() {
+  std::erase_if(connections_, [](const auto& connection) {
+    return !connection->alive && connection->sent.empty();
+  });
+}
+
+void ModelJetStream::sync() {
+  if (stream_) synced_ = stream_->last_seq();
+}
+
+void ModelJetStream::cut(std::uint64_t keep) {
+  if (!stream_) return;
+  keep = std::min(keep, stream_->last_seq());
+  stream_->messages.resize(keep);
+  stream_->first_seq = std::min(stream_->first_seq, keep + 1);
+  synced_ = std::min(synced_, keep);
+  // Rebuilt from what is stored.
+  std::erase_if(stream_->ids, [&](const auto& id) { return id.second.first > keep; });
+}
+
+void ModelJetStream::crash(std::uint64_t keep, bool whole_stream) {
+  up = false;
+  for (const auto& connection : connections_) disconnect(*connection);
+  for (const auto& connection : connections_) connection->sent.clear();
+  if (whole_stream)
+    stream_.reset();
+  else
+    cut(keep);
+  synced_ = stream_ ? stream_->last_seq() : 0;  // read back from the disk
+}
+
+void ModelJetStream::elect(std::uint64_t keep) {
+  cut(keep);
+}
+
+void ModelJetStream::disconnect(Connection& connection) {
+  if (!connection.alive) return;
+  connection.alive = false;
+  connection.answers.clear();
+  if (!connection.client_gone)
+    connection.mailbox->put(Error{ErrorKind::kBrokerUnavailable, "the connection broke", ""});
+}
+
+void ModelJetStream::delete_stream() {
+  stream_.reset();
+  synced_ = 0;
+}
+
+void ModelJetStream::expire(std::uint64_t seq) {
+  if (!stream_) return;
+  for (; stream_->first_seq <= std::min(seq, durable_seq()); ++stream_->first_seq)
+    stream_->messages[stream_->first_seq - 1].gone = true;
+}
+
+void ModelJetStream::remove(std::uint64_t seq) {
+  if (stream_ && seq >= 1 && seq <= durable_seq()) stream_->messages[seq - 1].gone = true;
+}
+
+}  // namespace postrider::sim

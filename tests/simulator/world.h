@@ -1,0 +1,121 @@
+// The simulated world: two relay processes, a PostgreSQL and a JetStream, and the plan of what
+// happens to them. One thread; relays run on fibers and are let go on step by step.
+//
+// What runs in a relay is the product's own session: relay/session.cc, session_start.cc,
+// confirmer.cc, tail_chain.cc and all that is pure. Only the classes that touch the outside are
+// replaced at link time (adapters_*.cc), and so are the clock, poll() and threads (seams.cc).
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "relay/options.h"
+#include "relay/status.h"
+#include "tests/simulator/fiber.h"
+#include "tests/simulator/model_jetstream.h"
+#include "tests/simulator/model_postgres.h"
+#include "tests/simulator/oracle.h"
+#include "tests/simulator/plan.h"
+
+namespace postrider::sim {
+
+// Thrown out of a relay's call when its process has been killed. Not a std::exception: nothing in
+// the relay catches it.
+struct Killed {};
+
+// One thread of a relay process.
+struct Thread {
+  std::unique_ptr<Fiber> fiber;
+  const void* waits_for = nullptr;  // a condition variable
+};
+
+// A relay process.
+struct Relay {
+  int number = 0;
+  RelayOptions options;
+  Settings settings;
+  bool killed = false;
+  bool stop = false;
+  bool take_over = false;     // may end the owner of the source
+  bool runs_session = false;
+  std::optional<Error> halted;
+  int sql_generation = 0;     // of the server that its session's SQL connection belongs to
+  int lock_generation = 0;    // and its lock's
+  Lsn epoch_from;             // what it last read as the WAL's end
+  std::list<Thread> threads;  // the first is main
+  StatusBoard board;
+};
+
+struct Outcome {
+  std::string failure;  // empty: as promised
+  bool halted = false;  // rightly
+  std::uint64_t messages = 0;
+  std::uint64_t sessions = 0;
+  std::uint64_t faults = 0;
+  std::uint64_t lost = 0;  // acknowledged messages destroyed by the broker, and published again
+};
+
+class World {
+ public:
+  explicit World(const Plan& plan);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  // Runs the actions whose index is in `kept`, heals, waits until all is carried, and judges.
+  Outcome run(const std::vector<std::size_t>& kept);
+
+  // The world that runs, and the relay whose fiber runs. For what is linked into the relay.
+  static World& the();
+  [[nodiscard]] Relay& relay() const { return *current_; }
+  // A place where the process may be interrupted, paused or killed. Throws Killed.
+  void pass();
+  // The same, and certainly gives the others a turn.
+  void wait();
+  [[nodiscard]] bool owns(const Relay& relay) const;
+  [[nodiscard]] Random& random() { return random_; }
+
+  Time now{std::chrono::hours(1)};
+  Oracle oracle;
+  ModelPostgres postgres;
+  ModelJetStream broker;
+  std::uint64_t sessions = 0;
+  bool trace = false;
+
+ private:
+  void start_relay(Relay& relay);
+  void end_relay(Relay& relay, bool walsender_lives);
+  void relay_main(Relay& relay);
+  bool run_session(Relay& relay);
+  bool acquire(Relay& relay);
+
+  void act(const Action& action);
+  void run_steps(std::uint64_t relays, std::uint64_t steps);
+  void step(std::uint64_t relays);
+  void step_relay(Relay& relay, std::uint64_t budget);
+  void step_broker();
+  void step_postgres();
+  void commit(const Action& action);
+  void fault_of_broker(const Action& action);
+  std::uint64_t survivors();
+  void heal();
+  void judge(Outcome& outcome);
+  [[nodiscard]] bool all_confirmed();
+  void collect_ended();
+
+  const Plan& plan_;
+  Random random_{0};
+  Settings wanted_;
+  std::uint64_t next_number_ = 1;
+  std::uint64_t lost_ = 0;
+  std::vector<std::unique_ptr<Relay>> relays_;
+  int owner_ = -1;
+  Relay* current_ = nullptr;
+  std::uint64_t budget_ = 0;
+  bool healing_ = false;
+};
+
+}  // namespace postrider::sim
