@@ -163,6 +163,9 @@ milliseconds Session::until_announcement() const {
 
 void Session::take_answers() {
   client_->take_answers(answers_);
+  // Read again behind them: where the process stood still before, they would else count as
+  // published long ago, and be confirmed before the broker has synced them.
+  now_ = std::chrono::steady_clock::now();
   for (const auto& ack : answers_) {
     POSTRIDER_FAILPOINT("ack.before_handle");
     if (auto taken = window_.acknowledge(ack); !taken) throw Failure(std::move(taken.error()));
