@@ -119,6 +119,15 @@ void require_chain(OpenSession& session, const RelayOptions& options) {
                 "(docs/operating.md, \"foreign message\")");
 }
 
+// The facts are read one after another. Whoever stood still between two of them may hold a WAL's
+// end from before a newer session and a mark from behind it: nothing to halt for.
+void require_newest_session(Source& source, const Checkpoint& checkpoint,
+                            const RelayOptions& options) {
+  const auto row = source.read_checkpoint(options.source.name);
+  if (!row || row->session != checkpoint.session)
+    throw Failure(ErrorKind::kSessionFenced, "a newer session began before this one could");
+}
+
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
 // that an older relay can hold lies before it. A wal store that was closed by hand and is wanted
 // again needs no new epoch, only the row that opens it.
@@ -214,6 +223,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
     facts.tail = read_tail(*session.client, options, *stream);
   }
   auto start = decide(facts);
+  if (!start) require_newest_session(source, session.checkpoint, options);
   if (!start && start.error().kind == ErrorKind::kForeignMessage &&
       session.stream.created == session.checkpoint.incarnation)
     source.note_foreign(options.source.name, session.checkpoint.session, session.stream.last_seq);
