@@ -48,10 +48,9 @@ wire::StreamInfo describe(const sim::ModelJetStream::Connection& connection) {
   info.created = stream.created;
   info.last_seq = broker.last_seq_for(connection);
   info.first_seq = std::min(stream.first_seq, info.last_seq + 1);
-  info.messages = static_cast<std::uint64_t>(
-      std::count_if(stream.messages.begin(),
-                    stream.messages.begin() + static_cast<std::ptrdiff_t>(info.last_seq),
-                    [](const auto& stored) { return !stored.gone; }));
+  info.messages = static_cast<std::uint64_t>(std::count_if(
+      stream.messages.begin(), stream.messages.begin() + static_cast<std::ptrdiff_t>(info.last_seq),
+      [](const auto& stored) { return !stored.gone; }));
   info.subjects = {"src.>"};
   info.storage = "file";
   info.retention = "limits";

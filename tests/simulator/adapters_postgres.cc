@@ -111,6 +111,10 @@ Checkpoint Source::open_session(const std::string&) {
   });
 }
 
+std::optional<Checkpoint> Source::read_checkpoint(const std::string&) {
+  return statement([](sim::ModelPostgres& postgres) { return std::optional(postgres.row); });
+}
+
 SlotState Source::slot(const std::string&) {
   return statement([](sim::ModelPostgres& postgres) {
     SlotState state;

@@ -54,7 +54,9 @@ void ModelJetStream::create_stream() {
 }
 
 std::uint64_t ModelJetStream::last_seq_for(const Connection& connection) const {
-  return std::min(stream_->last_seq(), connection.stale_last.value_or(stream_->last_seq()));
+  if (!connection.stale_last) return stream_->last_seq();
+  // No replica lags by as long as it takes to be durable everywhere.
+  return std::clamp(*connection.stale_last, durable_seq(), stream_->last_seq());
 }
 
 const Stored* ModelJetStream::find(const Connection& connection, std::uint64_t seq) const {

@@ -27,7 +27,7 @@ struct Publish {
   std::string subject;
   std::string headers;  // "NATS/1.0\r\nName: value\r\n...\r\n", as STREAM.MSG.GET shows them
   std::string payload;
-  std::string message_id;  // empty: none
+  std::string message_id;                      // empty: none
   std::optional<std::uint64_t> expected_last;  // nothing: the sender did not care
 };
 
@@ -41,10 +41,10 @@ struct Stored {
 class ModelJetStream {
  public:
   struct Connection {
-    bool alive = true;        // false: closed by either side
+    bool alive = true;  // false: closed by either side
     bool client_gone = false;
-    std::deque<Publish> sent;          // by the client, not yet seen by the server
-    std::deque<std::string> answers;   // by the server, not yet seen by the client
+    std::deque<Publish> sent;         // by the client, not yet seen by the server
+    std::deque<std::string> answers;  // by the server, not yet seen by the client
     std::shared_ptr<Mailbox<wire::PubAck>> mailbox;
     // What the requests of this connection are shown at most: a replica that lags answers them.
     std::optional<std::uint64_t> stale_last;

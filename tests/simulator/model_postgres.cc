@@ -27,9 +27,7 @@ class Writer {
     out_.append(text).push_back('\0');
     return *this;
   }
-  Writer& text(std::string_view value) {
-    return u8('t').u32(value.size()).raw(value);
-  }
+  Writer& text(std::string_view value) { return u8('t').u32(value.size()).raw(value); }
   Writer& null() { return u8('n'); }
   Writer& text_or_null(std::string_view value) { return value.empty() ? null() : text(value); }
   // A length and bytes, or -1: emit's own format.
@@ -83,11 +81,25 @@ std::string message_of(std::uint64_t number) {
                                   .field(headers_json(event))
                                   .raw(event.payload)
                                   .take();
-  return Writer().u8('M').u8(1).u64(0).c_string("postrider").u32(content.size()).raw(content).take();
+  return Writer()
+      .u8('M')
+      .u8(1)
+      .u64(0)
+      .c_string("postrider")
+      .u32(content.size())
+      .raw(content)
+      .take();
 }
 
 std::string other_message(bool transactional) {
-  return Writer().u8('M').u8(transactional ? 1 : 0).u64(0).c_string("audit").u32(2).raw("hi").take();
+  return Writer()
+      .u8('M')
+      .u8(transactional ? 1 : 0)
+      .u64(0)
+      .c_string("audit")
+      .u32(2)
+      .raw("hi")
+      .take();
 }
 
 std::string item_change(const Change& change) {
@@ -163,6 +175,8 @@ void ModelPostgres::write_wal(std::uint64_t bytes) {
 std::shared_ptr<Walsender> ModelPostgres::connect() {
   auto sender = std::make_shared<Walsender>();
   sender->pid = next_pid_++;
+  std::erase_if(senders_, [](const auto& known) { return known.expired(); });
+  senders_.push_back(sender);
   return sender;
 }
 
@@ -219,12 +233,8 @@ void ModelPostgres::send_transaction(Walsender& sender, const Transaction& trans
   // Transactions without anything to send are left out.
   const auto begin = [&] {
     if (std::exchange(begun, true)) return;
-    sender.frames.push_back(frame(Writer()
-                                      .u8('B')
-                                      .u64(transaction.commit_lsn.value)
-                                      .u64(time)
-                                      .u32(transaction.xid)
-                                      .take()));
+    sender.frames.push_back(frame(
+        Writer().u8('B').u64(transaction.commit_lsn.value).u64(time).u32(transaction.xid).take()));
   };
   for (const auto& change : transaction.changes) {
     if (is_item(change.kind) && !sender.captures) continue;
@@ -237,7 +247,8 @@ void ModelPostgres::send_transaction(Walsender& sender, const Transaction& trans
       continue;
     }
     begin();
-    if (random.one_in(12)) sender.frames.push_back(keepalive(transaction.commit_lsn, random.one_in(2)));
+    if (random.one_in(12))
+      sender.frames.push_back(keepalive(transaction.commit_lsn, random.one_in(2)));
     if (is_item(change.kind)) {
       describe(sender, kItemsTable, random);
       sender.frames.push_back(frame(item_change(change)));
@@ -246,7 +257,7 @@ void ModelPostgres::send_transaction(Walsender& sender, const Transaction& trans
       sender.frames.push_back(frame(row_of_events(change.number)));
     } else {
       sender.frames.push_back(frame(change.kind == Kind::kOutboxMessage ? message_of(change.number)
-                                                                       : other_message(true)));
+                                                                        : other_message(true)));
     }
   }
   if (begun)
@@ -277,7 +288,8 @@ bool ModelPostgres::decode(Walsender& sender, Random& random) {
 void ModelPostgres::crash() {
   ++generation;
   up = false;
-  if (holder_) holder_->alive = false;
+  for (const auto& sender : senders_)
+    if (const auto open = sender.lock()) open->alive = false;
   holder_.reset();
   slot_confirmed_ = slot_saved_;
   while (!wal_.empty() && wal_.back().end_lsn > flushed_) wal_.pop_back();

@@ -58,8 +58,8 @@ struct Walsender {
   bool streaming = false;
   bool captures = false;  // the publication of captured tables was asked for
   bool messages = false;
-  Lsn sent;               // decoded up to there
-  std::set<int> described;  // tables
+  Lsn sent;                        // decoded up to there
+  std::set<int> described;         // tables
   std::deque<std::string> frames;  // in the network
   std::deque<std::string> socket;  // arrived at the client
 };
@@ -109,7 +109,8 @@ class ModelPostgres {
   std::uint32_t next_xid_ = 700;
   std::int64_t clock_us_ = 1'767'225'600'000'000;
   int next_pid_ = 100;
-  std::shared_ptr<Walsender> holder_;
+  std::shared_ptr<Walsender> holder_;  // of the slot; may be dead
+  std::vector<std::weak_ptr<Walsender>> senders_;
 };
 
 }  // namespace postrider::sim

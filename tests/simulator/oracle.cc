@@ -47,10 +47,11 @@ std::string without_cloud_events(const std::string& headers) {
 
 std::string item_payload(const Change& change) {
   const std::string id = std::to_string(change.number);
-  const std::string start =
-      std::string("{\"op\":\"") +
-      (change.kind == Kind::kInsert ? "insert" : change.kind == Kind::kUpdate ? "update" : "delete") +
-      "\",\"schema\":\"app\",\"table\":\"items\",";
+  const std::string start = std::string("{\"op\":\"") +
+                            (change.kind == Kind::kInsert   ? "insert"
+                             : change.kind == Kind::kUpdate ? "update"
+                                                            : "delete") +
+                            "\",\"schema\":\"app\",\"table\":\"items\",";
   if (change.kind == Kind::kDelete) return start + "\"old\":{\"id\":" + id + "}}";
   return start + "\"new\":{\"id\":" + id + ",\"note\":\"note " + id + "\"}}";
 }
@@ -91,7 +92,8 @@ void Oracle::add(const Transaction& transaction) {
   for (const auto& change : transaction.changes) {
     if (change.kind == Kind::kStrayMessage) continue;
     if (is_item(change.kind) && !settings.captures) continue;
-    const bool message = change.kind == Kind::kOutboxMessage || change.kind == Kind::kForeignMessage;
+    const bool message =
+        change.kind == Kind::kOutboxMessage || change.kind == Kind::kForeignMessage;
     if (message && !settings.wal_store && !settings.captures) continue;
     const unsigned here = index++;
     if (change.kind == Kind::kForeignMessage) continue;
@@ -104,11 +106,11 @@ void Oracle::add(const Transaction& transaction) {
     std::string& headers = message.headers;
     const std::string position = position_text(transaction.commit_lsn, here);
     headers = "NATS/1.0\r\n";
-    headers += header("Postrider-Position",
-                      "v1 " + std::to_string(expected_.size() + 1) + " " + position + " " +
-                          std::to_string(transaction.xid) + " " +
-                          std::to_string(transaction.commit_time_us) + " " +
-                          std::to_string(epoch->number) + (i + 1 == carried.size() ? " last" : ""));
+    headers += header("Postrider-Position", "v1 " + std::to_string(expected_.size() + 1) + " " +
+                                                position + " " + std::to_string(transaction.xid) +
+                                                " " + std::to_string(transaction.commit_time_us) +
+                                                " " + std::to_string(epoch->number) +
+                                                (i + 1 == carried.size() ? " last" : ""));
     if (settings.message_id) headers += header("Nats-Msg-Id", position);
     if (is_item(change.kind)) {
       message.subject = "src.cdc.app.items";

@@ -9,36 +9,26 @@ namespace {
 using Kind = Action::Kind;
 
 constexpr std::array<const char*, 26> kNames = {
-    "run",           "commit",         "write-wal",       "pause",          "kill-relay",
-    "stop-relay",    "take-over",      "configure",       "broker-crash",   "broker-elects",
-    "broker-syncs",  "broker-dies",    "drop-connection", "lose-answers",   "double-answer",
-    "swap-answers",  "false-duplicates", "refusals",      "stale-reads",    "delete-stream",
-    "expire",        "remove-tail",    "postgres-crash",  "postgres-saves", "drop-walsender",
+    "run",          "commit",           "write-wal",       "pause",          "kill-relay",
+    "stop-relay",   "take-over",        "configure",       "broker-crash",   "broker-elects",
+    "broker-syncs", "broker-dies",      "drop-connection", "lose-answers",   "double-answer",
+    "swap-answers", "false-duplicates", "refusals",        "stale-reads",    "delete-stream",
+    "expire",       "remove-tail",      "postgres-crash",  "postgres-saves", "drop-walsender",
     "destroy"};
 
 // Faults and how often each is chosen, against each other.
-constexpr std::array<std::pair<Kind, std::uint64_t>, 22> kFaults = {{{Kind::kKillRelay, 8},
-                                                                     {Kind::kStopRelay, 2},
-                                                                     {Kind::kTakeOver, 8},
-                                                                     {Kind::kConfigure, 3},
-                                                                     {Kind::kBrokerCrash, 8},
-                                                                     {Kind::kBrokerElects, 6},
-                                                                     {Kind::kBrokerSyncs, 2},
-                                                                     {Kind::kBrokerDies, 2},
-                                                                     {Kind::kDropConnection, 4},
-                                                                     {Kind::kLoseAnswers, 4},
-                                                                     {Kind::kDoubleAnswer, 2},
-                                                                     {Kind::kSwapAnswers, 3},
-                                                                     {Kind::kFalseDuplicates, 3},
-                                                                     {Kind::kRefusals, 2},
-                                                                     {Kind::kStaleReads, 4},
-                                                                     {Kind::kDeleteStream, 1},
-                                                                     {Kind::kExpire, 2},
-                                                                     {Kind::kRemoveTail, 2},
-                                                                     {Kind::kPostgresCrash, 5},
-                                                                     {Kind::kPostgresSaves, 4},
-                                                                     {Kind::kDropWalsender, 3},
-                                                                     {Kind::kPause, 6}}};
+constexpr std::array<std::pair<Kind, std::uint64_t>, 22> kFaults = {
+    {{Kind::kKillRelay, 8},       {Kind::kStopRelay, 2},
+     {Kind::kTakeOver, 8},        {Kind::kConfigure, 3},
+     {Kind::kBrokerCrash, 8},     {Kind::kBrokerElects, 6},
+     {Kind::kBrokerSyncs, 2},     {Kind::kBrokerDies, 2},
+     {Kind::kDropConnection, 4},  {Kind::kLoseAnswers, 4},
+     {Kind::kDoubleAnswer, 2},    {Kind::kSwapAnswers, 3},
+     {Kind::kFalseDuplicates, 3}, {Kind::kRefusals, 2},
+     {Kind::kStaleReads, 4},      {Kind::kDeleteStream, 1},
+     {Kind::kExpire, 2},          {Kind::kRemoveTail, 2},
+     {Kind::kPostgresCrash, 5},   {Kind::kPostgresSaves, 4},
+     {Kind::kDropWalsender, 3},   {Kind::kPause, 6}}};
 
 Settings make_settings(Random& random, const Settings& before) {
   Settings settings;
@@ -108,9 +98,9 @@ Plan make_plan(std::uint64_t seed) {
   for (std::uint64_t i = 0; i < count; ++i)
     plan.actions.push_back(random.one_in(fault_in) ? make_fault(random) : make_ordinary(random));
   if (destroys)
-    plan.actions.insert(plan.actions.begin() + static_cast<std::ptrdiff_t>(
-                                                   random.below(plan.actions.size())),
-                        {Kind::kDestroy, 0, 0, 0});
+    plan.actions.insert(
+        plan.actions.begin() + static_cast<std::ptrdiff_t>(random.below(plan.actions.size())),
+        {Kind::kDestroy, 0, 0, 0});
   for (auto& action : plan.actions) action.seed = random.next();
   return plan;
 }

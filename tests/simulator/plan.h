@@ -14,16 +14,16 @@ namespace postrider::sim {
 
 struct Action {
   enum class Kind : std::uint8_t {
-    kRun,             // `a`: relays as bits; `b`: steps
-    kCommit,          // `a` transactions of up to `b` changes
-    kWriteWal,        // `a` bytes of no concern
-    kPause,           // everybody for `a` ms
-    kKillRelay,       // `a`: which; `b`: 1: its walsender lives on for a while
-    kStopRelay,       // `a`: which: asked to stop, starts again
-    kTakeOver,        // `a` may end the owner
-    kConfigure,       // the next process of any relay runs with other settings
-    kBrokerCrash,     // power loss: loses a part of what was not synced
-    kBrokerElects,    // a new leader without a part of what was not synced
+    kRun,           // `a`: relays as bits; `b`: steps
+    kCommit,        // `a` transactions of up to `b` changes
+    kWriteWal,      // `a` bytes of no concern
+    kPause,         // everybody for `a` ms
+    kKillRelay,     // `a`: which; `b`: 1: its walsender lives on for a while
+    kStopRelay,     // `a`: which: asked to stop, starts again
+    kTakeOver,      // `a` may end the owner
+    kConfigure,     // the next process of any relay runs with other settings
+    kBrokerCrash,   // power loss: loses a part of what was not synced
+    kBrokerElects,  // a new leader without a part of what was not synced
     kBrokerSyncs,
     kBrokerDies,      // kill: down, loses nothing
     kDropConnection,  // of the relay `a`
@@ -37,9 +37,9 @@ struct Action {
     kExpire,
     kRemoveTail,
     kPostgresCrash,
-    kPostgresSaves,   // its slot
+    kPostgresSaves,  // its slot
     kDropWalsender,
-    kDestroy,         // the broker loses durable messages, against the operator's word
+    kDestroy,  // the broker loses durable messages, against the operator's word
   };
   Kind kind = Kind::kRun;
   std::uint64_t a = 0;

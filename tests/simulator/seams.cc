@@ -100,5 +100,4 @@ void __wrap__ZNSt18condition_variable10notify_allEv(std::condition_variable* sel
   for (auto& thread : World::the().relay().threads)
     if (thread.waits_for == self) thread.waits_for = nullptr;
 }
-
 }

@@ -2,7 +2,8 @@
 //
 //   simulate --seed N [--keep I,J,...] [--trace]   one run, or the part of it with these actions
 //   simulate --seeds A..B                          both inclusive
-//   simulate --seconds S [--from N]                as many as fit, from a seed that the time chooses
+//   simulate --seconds S [--from N]                as many as fit, from a seed that the time
+//   chooses
 //
 // A run that fails is made shorter, and printed with the command that repeats it. Exits 1 then.
 #include <spdlog/spdlog.h>
@@ -118,8 +119,7 @@ void report(std::uint64_t seed, const Plan& plan, const std::string& failure) {
   const auto outcome = run(plan, kept, true);
   std::printf("then: %s\nto repeat it:  simulate --seed %llu --trace --keep ",
               outcome.failure.c_str(), static_cast<unsigned long long>(seed));
-  for (std::size_t i = 0; i < kept.size(); ++i)
-    std::printf("%s%zu", i == 0 ? "" : ",", kept[i]);
+  for (std::size_t i = 0; i < kept.size(); ++i) std::printf("%s%zu", i == 0 ? "" : ",", kept[i]);
   std::printf("\n");
 }
 

@@ -188,8 +188,7 @@ void World::relay_main(Relay& relay) {
       relay.halted = std::move(ended);
       return;
     }
-    if (ended->kind == ErrorKind::kPostgresUnavailable ||
-        ended->kind == ErrorKind::kSessionFenced)
+    if (ended->kind == ErrorKind::kPostgresUnavailable || ended->kind == ErrorKind::kSessionFenced)
       held.reset();
     wait();
   }
@@ -213,6 +212,11 @@ void World::collect_ended() {
     if (relay->threads.empty() || !relay->threads.front().fiber->done()) continue;
     // A process that ended lets go of the source; one that halted stays down.
     if (owner_ == relay->number) owner_ = -1;
+    // A relay whose wal_store is off rightly refuses a source whose wal store is open: its operator
+    // gives it the settings of the other.
+    if (relay->halted && relay->halted->kind == ErrorKind::kConfiguration && wanted_.wal_store &&
+        !relay->settings.wal_store)
+      relay->halted.reset();
     if (!relay->halted) start_relay(*relay);
   }
 }
@@ -273,11 +277,11 @@ void World::commit(const Action& action) {
       if (kind < 6)
         change.kind = Change::Kind::kOutboxRow;
       else if (kind < 8)
-        change.kind = postgres.row.wal_store ? Change::Kind::kOutboxMessage
-                                             : Change::Kind::kOutboxRow;
+        change.kind =
+            postgres.row.wal_store ? Change::Kind::kOutboxMessage : Change::Kind::kOutboxRow;
       else if (kind == 8)
-        change.kind = random_.one_in(2) ? Change::Kind::kForeignMessage
-                                        : Change::Kind::kStrayMessage;
+        change.kind =
+            random_.one_in(2) ? Change::Kind::kForeignMessage : Change::Kind::kStrayMessage;
       else
         change.kind = static_cast<Change::Kind>(static_cast<int>(Change::Kind::kInsert) +
                                                 static_cast<int>(kind - 9));
@@ -305,9 +309,9 @@ void World::fault_of_broker(const Action& action) {
   switch (action.kind) {
     case Kind::kLoseAnswers:
       for (auto n = action.a; connection != nullptr && n > 0 && !connection->answers.empty(); --n)
-        connection->answers.erase(connection->answers.begin() +
-                                  static_cast<std::ptrdiff_t>(
-                                      random_.below(connection->answers.size())));
+        connection->answers.erase(
+            connection->answers.begin() +
+            static_cast<std::ptrdiff_t>(random_.below(connection->answers.size())));
       return;
     case Kind::kDoubleAnswer:
       if (connection != nullptr && !connection->answers.empty())
@@ -403,9 +407,7 @@ void World::act(const Action& action) {
       broker.refusals = static_cast<int>(action.a);
       return;
     case Kind::kStaleReads:
-      // No replica lags by as long as it takes to be durable everywhere.
-      if (broker.stream())
-        broker.stale_by = std::min(action.a, broker.stream()->last_seq() - broker.durable_seq());
+      broker.stale_by = action.a;
       return;
     case Kind::kPostgresCrash:
       return postgres.crash();
@@ -433,6 +435,9 @@ void World::heal() {
   broker.up = postgres.up = true;
   broker.false_duplicates = broker.refusals = 0;
   broker.stale_by = 0;
+  // What was destroyed behind an idle relay is noticed with the next event.
+  if (oracle.destroyed())
+    postgres.commit({{Change::Kind::kOutboxRow, next_number_++}}, true, random_);
   postgres.flush();
   for (auto& relay : relays_) relay->take_over = relay->stop = false;
   for (std::uint64_t steps = 0; steps < kHealSteps && oracle.complaint().empty(); steps += 50) {
@@ -443,9 +448,9 @@ void World::heal() {
     if (oracle.complete() && all_confirmed()) return;
   }
   if (!oracle.complete())
-    oracle.complain("stuck: " +
-                    std::to_string(broker.stream() ? broker.stream()->last_seq() : 0) + " of " +
-                    std::to_string(oracle.expected()) + " messages after everything healed");
+    oracle.complain("stuck: " + std::to_string(broker.stream() ? broker.stream()->last_seq() : 0) +
+                    " of " + std::to_string(oracle.expected()) +
+                    " messages after everything healed");
   else
     oracle.complain("stuck: everything is carried, and not confirmed: the slot stands at " +
                     postgres.slot_confirmed().to_string());
@@ -469,11 +474,12 @@ Outcome World::run(const std::vector<std::size_t>& kept) {
   for (const std::size_t index : kept) {
     const Action& action = plan_.actions[index];
     if (trace) {
-      std::printf("%4zu  %-24s stream %llu, durable %llu, expected %llu, owner %d\n", index,
-                  action.to_string().c_str(),
-                  static_cast<unsigned long long>(broker.stream() ? broker.stream()->last_seq() : 0),
-                  static_cast<unsigned long long>(broker.durable_seq()),
-                  static_cast<unsigned long long>(oracle.expected()), owner_);
+      std::printf(
+          "%4zu  %-24s stream %llu, durable %llu, expected %llu, owner %d\n", index,
+          action.to_string().c_str(),
+          static_cast<unsigned long long>(broker.stream() ? broker.stream()->last_seq() : 0),
+          static_cast<unsigned long long>(broker.durable_seq()),
+          static_cast<unsigned long long>(oracle.expected()), owner_);
     }
     if (action.is_fault()) ++outcome.faults;
     act(action);

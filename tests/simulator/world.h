@@ -39,7 +39,7 @@ struct Relay {
   Settings settings;
   bool killed = false;
   bool stop = false;
-  bool take_over = false;     // may end the owner of the source
+  bool take_over = false;  // may end the owner of the source
   bool runs_session = false;
   std::optional<Error> halted;
   int sql_generation = 0;     // of the server that its session's SQL connection belongs to
