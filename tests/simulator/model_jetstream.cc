@@ -137,8 +137,6 @@ void ModelJetStream::cut(std::uint64_t keep) {
   stream_->messages.resize(keep);
   stream_->first_seq = std::min(stream_->first_seq, keep + 1);
   synced_ = std::min(synced_, keep);
-  // Rebuilt from what is stored.
-  std::erase_if(stream_->ids, [&](const auto& id) { return id.second.first > keep; });
 }
 
 void ModelJetStream::crash(std::uint64_t keep, bool whole_stream) {
@@ -149,6 +147,8 @@ void ModelJetStream::crash(std::uint64_t keep, bool whole_stream) {
     stream_.reset();
   else
     cut(keep);
+  // The duplicate window is rebuilt from what is stored.
+  if (stream_) std::erase_if(stream_->ids, [&](const auto& id) { return id.second.first > keep; });
   synced_ = stream_ ? stream_->last_seq() : 0;  // read back from the disk
 }
 

@@ -92,7 +92,8 @@ class ModelJetStream {
   void sync();
   // Power loss of the whole: down, and the stream ends at `keep`, or is gone.
   void crash(std::uint64_t keep, bool whole_stream);
-  // A new leader that lacks what is behind `keep`; connections stay.
+  // A new leader that lacks what is behind `keep`, and knows its message ids all the same;
+  // connections stay.
   void elect(std::uint64_t keep);
   void disconnect(Connection& connection);
   void delete_stream();

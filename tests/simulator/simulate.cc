@@ -112,6 +112,7 @@ std::vector<std::size_t> all_of(const Plan& plan) {
 
 void report(std::uint64_t seed, const Plan& plan, const std::string& failure) {
   std::printf("seed %llu fails: %s\n", static_cast<unsigned long long>(seed), failure.c_str());
+  std::fflush(stdout);
   const auto kept = shrink(all_of(plan), [&](const std::vector<std::size_t>& part) {
     return !run(plan, part, false).failure.empty();
   });

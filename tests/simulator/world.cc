@@ -20,7 +20,7 @@ namespace {
 
 World* the_world = nullptr;
 
-constexpr std::uint64_t kHealSteps = 60'000;
+constexpr std::uint64_t kHealSteps = 20'000;
 
 RelayOptions options_of(const Plan& plan, const Settings& settings) {
   RelayOptions options;
