@@ -24,7 +24,8 @@ constexpr const char* kNoResponders = "";
 
 }  // namespace
 
-ModelJetStream::ModelJetStream(const Time& now, std::function<void(const Publish&)> on_publish)
+ModelJetStream::ModelJetStream(const Time& now,
+                               std::function<void(const Publish&, std::uint64_t)> on_publish)
     : now_(now), on_publish_(std::move(on_publish)) {}
 
 std::uint64_t ModelJetStream::durable_seq() const {
@@ -70,8 +71,10 @@ bool ModelJetStream::process(Connection& connection, std::uint64_t count) {
   for (; count > 0 && !connection.sent.empty(); --count) {
     const Publish publish = std::move(connection.sent.front());
     connection.sent.pop_front();
-    on_publish_(publish);
+    const std::uint64_t before = stream_ ? stream_->last_seq() : 0;
     std::string said = answer(publish);
+    const std::uint64_t after = stream_ ? stream_->last_seq() : 0;
+    on_publish_(publish, after > before ? after : 0);
     if (connection.alive) connection.answers.push_back(std::move(said));
   }
   return true;

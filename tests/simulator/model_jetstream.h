@@ -58,9 +58,9 @@ class ModelJetStream {
     [[nodiscard]] std::uint64_t last_seq() const { return messages.size(); }
   };
 
-  // `now` is read, never written. `on_publish` hears of every publish that the server sees, also
-  // when it refuses it.
-  ModelJetStream(const Time& now, std::function<void(const Publish&)> on_publish);
+  // `now` is read, never written. `on_publish` hears of every publish that the server sees, and at
+  // which sequence it was stored; 0: it was not.
+  ModelJetStream(const Time& now, std::function<void(const Publish&, std::uint64_t)> on_publish);
 
   bool up = true;
   std::chrono::milliseconds sync_interval{2000};
@@ -107,7 +107,7 @@ class ModelJetStream {
   void forget_ids();
 
   const Time& now_;
-  std::function<void(const Publish&)> on_publish_;
+  std::function<void(const Publish&, std::uint64_t)> on_publish_;
   std::optional<Stream> stream_;
   std::uint64_t synced_ = 0;  // explicitly
   std::uint64_t incarnations_ = 0;

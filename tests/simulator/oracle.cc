@@ -72,9 +72,11 @@ void Oracle::on_settings(const Settings& settings, Lsn from) {
   epochs_.push_back({static_cast<std::uint32_t>(epochs_.size() + 1), from, settings});
 }
 
-void Oracle::on_publish(const Publish& publish) {
+void Oracle::on_publish(const Publish& publish, std::uint64_t seq) {
   const std::uint64_t ordinal = ordinal_of(publish);
   if (ordinal == 0) return complain("a message without ordinal was published");
+  if (seq != 0 && seq != ordinal)
+    complain("sequence " + std::to_string(seq) + " holds ordinal " + std::to_string(ordinal));
   std::string rest = publish.subject + "\n" + publish.headers;
   const auto [known, inserted] = by_ordinal_.try_emplace(ordinal, rest, publish.payload);
   if (!inserted && known->second != std::pair(rest, publish.payload))

@@ -34,8 +34,9 @@ class Oracle {
 
   // A relay wrote its settings into the row: they hold from `from` on, unless they held already.
   void on_settings(const Settings& settings, Lsn from);
-  // The server sees a publish, whatever becomes of it: an ordinal's content never changes.
-  void on_publish(const Publish& publish);
+  // The server sees a publish, and stores it at `seq` unless that is 0: an ordinal's content never
+  // changes, and its sequence is the ordinal, since nobody else publishes.
+  void on_publish(const Publish& publish, std::uint64_t seq);
   // The slot is about to be told `confirmed`.
   void on_status(Lsn confirmed);
   // Events that were durable have been destroyed, beyond what the operator stated.

@@ -18,17 +18,14 @@ constexpr std::array<const char*, 26> kNames = {
 
 // Faults and how often each is chosen, against each other.
 constexpr std::array<std::pair<Kind, std::uint64_t>, 22> kFaults = {
-    {{Kind::kKillRelay, 8},       {Kind::kStopRelay, 2},
-     {Kind::kTakeOver, 8},        {Kind::kConfigure, 3},
-     {Kind::kBrokerCrash, 8},     {Kind::kBrokerElects, 6},
-     {Kind::kBrokerSyncs, 2},     {Kind::kBrokerDies, 2},
-     {Kind::kDropConnection, 4},  {Kind::kLoseAnswers, 4},
-     {Kind::kDoubleAnswer, 2},    {Kind::kSwapAnswers, 3},
-     {Kind::kFalseDuplicates, 3}, {Kind::kRefusals, 2},
-     {Kind::kStaleReads, 4},      {Kind::kDeleteStream, 1},
-     {Kind::kExpire, 2},          {Kind::kRemoveTail, 2},
-     {Kind::kPostgresCrash, 5},   {Kind::kPostgresSaves, 4},
-     {Kind::kDropWalsender, 3},   {Kind::kPause, 6}}};
+    {{Kind::kKillRelay, 8},       {Kind::kStopRelay, 2},     {Kind::kTakeOver, 8},
+     {Kind::kConfigure, 3},       {Kind::kBrokerCrash, 8},   {Kind::kBrokerElects, 6},
+     {Kind::kBrokerSyncs, 2},     {Kind::kBrokerDies, 2},    {Kind::kDropConnection, 4},
+     {Kind::kLoseAnswers, 4},     {Kind::kDoubleAnswer, 2},  {Kind::kSwapAnswers, 3},
+     {Kind::kFalseDuplicates, 3}, {Kind::kRefusals, 2},      {Kind::kStaleReads, 4},
+     {Kind::kDeleteStream, 1},    {Kind::kExpire, 2},        {Kind::kRemoveTail, 2},
+     {Kind::kPostgresCrash, 5},   {Kind::kPostgresSaves, 4}, {Kind::kDropWalsender, 3},
+     {Kind::kPause, 14}}};
 
 Settings make_settings(Random& random, const Settings& before) {
   Settings settings;

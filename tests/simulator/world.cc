@@ -50,7 +50,8 @@ World& World::the() {
 World::World(const Plan& plan)
     : oracle(postgres, broker),
       postgres([this](Lsn confirmed) { oracle.on_status(confirmed); }),
-      broker(now, [this](const Publish& publish) { oracle.on_publish(publish); }),
+      broker(now, [this](const Publish& publish,
+                         std::uint64_t seq) { oracle.on_publish(publish, seq); }),
       plan_(plan),
       wanted_(plan.settings) {
   the_world = this;
