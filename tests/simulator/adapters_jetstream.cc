@@ -97,6 +97,7 @@ void NatsConnection::for_each_message(
     const std::function<void(const wire::StoredMessage&)>& visit) {
   ask(*impl_->connection);
   if (!World::the().broker.stream()) return;
+  last = std::min(last, World::the().broker.stream()->last_seq());
   for (std::uint64_t seq = first; seq <= last; ++seq) {
     const auto* stored = World::the().broker.find(*impl_->connection, seq);
     if (stored != nullptr)
