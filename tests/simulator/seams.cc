@@ -25,6 +25,12 @@ void pass_failpoint(const char*) {
 
 }  // namespace postrider
 
+// std::thread::_State, which newer libraries keep private. Source: libstdc++, std_thread.h.
+struct ThreadState {
+  virtual ~ThreadState() = default;
+  virtual void _M_run() = 0;
+};
+
 extern "C" {
 
 std::chrono::steady_clock::time_point __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {
@@ -56,9 +62,9 @@ int __wrap_pthread_setname_np(pthread_t, const char*) {
 
 // std::thread::_M_start_thread: a fiber, whose address is the thread's id.
 void __wrap__ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE(
-    std::thread* self, std::unique_ptr<std::thread::_State>* state, void (*)()) {
+    std::thread* self, std::unique_ptr<ThreadState>* state, void (*)()) {
   auto& threads = World::the().relay().threads;
-  std::shared_ptr<std::thread::_State> body(std::move(*state));
+  std::shared_ptr<ThreadState> body(std::move(*state));
   threads.push_back({std::make_unique<postrider::sim::Fiber>([body] {
                        try {
                          body->_M_run();
