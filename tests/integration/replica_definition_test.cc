@@ -137,10 +137,20 @@ TEST_F(ReplicaDefinition, ARowThatComesIntoAFilterWithoutItsLargeValueHaltsUntil
   applier_sql("CREATE TABLE t (id int PRIMARY KEY, big text); CREATE TABLE other (id int)");
   const std::string filtered = "[[capture]]\ntables = [\"public.t\"]\nwhere = \"id > 10\"\n";
   replicate(filtered, "[[replica]]\n");
-  app_sql("ALTER TABLE t ADD COLUMN big text; ALTER TABLE t ALTER big SET STORAGE EXTERNAL");
-  app_sql("INSERT INTO t VALUES (5, repeat('b', 9000)), (11, 'small')");
-  app_sql("UPDATE t SET id = 20 WHERE id = 5");
-  expect_halt("REPLICA IDENTITY FULL");
+  {
+    // Such a filter is refused when a relay starts; this one runs when the column is added.
+    const auto relay = start("relay");
+    ASSERT_TRUE(dev::wait_until([&] { return nats_client().has_stream(kStream); },
+                                dev::milliseconds{60'000}))
+        << relay->log();
+    app_sql("ALTER TABLE t ADD COLUMN big text; ALTER TABLE t ALTER big SET STORAGE EXTERNAL");
+    app_sql("INSERT INTO t VALUES (5, repeat('b', 9000)), (11, 'small')");
+    app_sql("UPDATE t SET id = 20 WHERE id = 5");
+    ASSERT_TRUE(wait_for_seq(2)) << relay->log();
+    const auto applier = start("apply", {}, {"--until-caught-up"});
+    EXPECT_EQ(applier->wait(dev::milliseconds{60'000}), kHalted) << applier->log();
+    EXPECT_NE(applier->log().find("REPLICA IDENTITY FULL"), std::string::npos) << applier->log();
+  }
   EXPECT_EQ(target_sql("SELECT string_agg(t::text, ' ') FROM t"), "(11,small)");
   // The remedy, as the halt says it.
   app_sql("ALTER TABLE t REPLICA IDENTITY FULL; UPDATE t SET id = 21 WHERE id = 11");
