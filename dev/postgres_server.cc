@@ -138,6 +138,8 @@ bool PostgresServer::stop(Shutdown how, milliseconds limit) {
       break;
     case Shutdown::kKill: {
       // As a power loss: all of its processes at once, or the survivors hold its shared memory.
+      // First it stands still, or it would answer the end of one with new ones.
+      ::kill(*running, SIGSTOP);
       auto processes = children(*running);
       processes.push_back(*running);
       for (const pid_t process : processes) ::kill(process, SIGKILL);
