@@ -39,6 +39,7 @@ enum class ErrorKind {
   kNoPermission,    // PostgreSQL or NATS refuses for want of a right
   kEncoderMissing,  // an epoch needs an encoder version that this binary lacks
   kPreflight,       // `postrider check` found a failure
+  kRepairUnfinished,  // `postrider repair` has begun and was interrupted
   // Halts of one read model: the others go on.
   kStreamGap,        // events are missing in the stream
   kTornTransaction,  // a source transaction without its last event
