@@ -111,12 +111,13 @@ void require_chain(OpenSession& session, const RelayOptions& options) {
                                     session.checkpoint.mark.seq, session.start.mark);
   if (!foreign) return;
   session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
-  throw Failure(ErrorKind::kForeignMessage,
-                "stream \"" + options.stream.name + "\" sequence " + std::to_string(foreign->seq) +
-                    " holds " + foreign->what +
-                    ": the event that was meant for that sequence is not in the stream",
-                "restore the stream to before that message, or begin again under a new name "
-                "(docs/operating.md, \"foreign message\")");
+  throw Failure(
+      ErrorKind::kForeignMessage,
+      "stream \"" + options.stream.name + "\" sequence " + std::to_string(foreign->seq) +
+          " holds " + foreign->what +
+          ": the event that was meant for that sequence is not in the stream",
+      "restore the stream to before that message, or `postrider repair --void-after ORDINAL` "
+      "(docs/operating.md, \"foreign message\")");
 }
 
 // The facts are read one after another. Whoever stood still between two of them may hold a WAL's
@@ -188,6 +189,10 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.checkpoint = source.open_session(options.source.name);
   POSTRIDER_FAILPOINT("session.after_open");
   require_binding(session.checkpoint, options.source.slot, options.source.publication);
+  if (session.checkpoint.repairing)
+    throw Failure(ErrorKind::kRepairUnfinished,
+                  "a repair of source " + options.source.name + " has begun and not ended",
+                  "run `postrider repair` again: it starts over with what it has not done yet");
   if (session.checkpoint.wal_store && !options.wal_store)
     throw Failure(ErrorKind::kConfiguration,
                   "the wal store of source " + options.source.name +

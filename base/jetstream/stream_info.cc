@@ -197,4 +197,8 @@ std::optional<PositionHeader> position_header(const StoredMessage& message) {
   return PositionHeader::parse(find_header(message.headers, kPositionHeader).value_or(""));
 }
 
+std::optional<OrdinalRange> hole_header(const StoredMessage& message) {
+  return OrdinalRange::parse(find_header(message.headers, kHoleHeader).value_or(""));
+}
+
 }  // namespace postrider::wire

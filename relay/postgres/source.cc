@@ -81,6 +81,7 @@ Checkpoint read_row(const pqxx::row& row) {
   c.confirm_to = to_lsn(row["confirm_to"]);
   c.epochs_json = get<std::string>(row, "epochs");
   c.wal_store = get<bool>(row, "wal_store");
+  c.repairing = !row["repair"].is_null();
   c.capture_from = to_lsn(row["capture_from"]);
   if (!row["foreign_seq"].is_null()) c.foreign_seq = get<std::uint64_t>(row, "foreign_seq");
   return c;

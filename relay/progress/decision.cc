@@ -40,13 +40,13 @@ std::optional<Error> divergence(const Facts& facts) {
   if (tail == nullptr || !same_incarnation(facts) || nothing_published(facts)) return std::nullopt;
   const Position& m = tail->position;
   if (m.timeline == facts.history.current() && facts.flushed < m.commit_lsn)
-    return Error{ErrorKind::kSourceWentBack,
-                 "the stream's newest message is ordinal " + std::to_string(tail->ordinal) +
-                     " at " + m.to_string() + ", but the server's WAL ends at " +
-                     facts.flushed.to_string(),
-                 "the source was put back to an older state after its events had been published: "
-                 "restore a state that includes that position, or give up what was published since: "
-                 "`postrider repair --dry-run` lists it"};
+    return Error{
+        ErrorKind::kSourceWentBack,
+        "the stream's newest message is ordinal " + std::to_string(tail->ordinal) + " at " +
+            m.to_string() + ", but the server's WAL ends at " + facts.flushed.to_string(),
+        "the source was put back to an older state after its events had been published: "
+        "restore a state that includes that position, or give up what was published since: "
+        "`postrider repair --dry-run` lists it"};
   if (!facts.history.contains(m.timeline, m.commit_lsn))
     return Error{
         ErrorKind::kTimelineDiverged,
