@@ -47,7 +47,7 @@ void require_settings(const wire::StreamInfo& stream, const RelayOptions& option
     throw Failure(ErrorKind::kStreamSettings, "stream \"" + stream.name + "\" " + fatal, remedy);
 }
 
-Tail read_tail(JetStreamClient& client, const RelayOptions& options,
+Tail read_tail(NatsConnection& client, const RelayOptions& options,
                const wire::StreamInfo& stream) {
   POSTRIDER_FAILPOINT("session.before_read_mark");
   if (stream.last_seq == 0 || stream.messages == 0) return TailGone{};
@@ -174,6 +174,26 @@ void require_passed_capture_publication(const OpenSession& session) {
                 "something newer: docs/capture.md, \"Upgrading\"");
 }
 
+Facts gather_facts(const RelayOptions& options, NatsConnection& client,
+                   const std::optional<wire::StreamInfo>& stream, const SystemIdentity& identity,
+                   const TimelineHistory& history, const Checkpoint& checkpoint,
+                   const Epochs& epochs, const SlotFacts& slot) {
+  Facts facts;
+  facts.system_id = identity.system_id;
+  facts.flushed = identity.flushed;
+  facts.history = history;
+  facts.checkpoint = checkpoint;
+  facts.newest_epoch = epochs.empty() ? 0 : epochs.newest().number;
+  facts.slot_name = options.source.slot;
+  facts.slot = slot;
+  facts.stream_name = options.stream.name;
+  if (!stream) return facts;
+  facts.stream = StreamFacts{stream->created, stream->first_seq, stream->last_seq, stream->messages,
+                             stream->lost > 0};
+  facts.tail = read_tail(client, options, *stream);
+  return facts;
+}
+
 OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client,
                          SqlWatch& watch) {
   OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
@@ -211,22 +231,13 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   const SystemIdentity identity = session.wal->identify();
   session.history = session.wal->timeline_history(identity.timeline);
 
-  Facts facts;
-  facts.system_id = identity.system_id;
-  facts.flushed = identity.flushed;
-  facts.history = session.history;
-  facts.checkpoint = session.checkpoint;
-  facts.newest_epoch = session.epochs.empty() ? 0 : session.epochs.newest().number;
-  facts.slot_name = options.source.slot;
-  facts.slot = slot.facts;
-  facts.stream_name = options.stream.name;
-  if (const auto stream = session.client->stream_info(options.stream.name)) {
+  const auto stream = session.client->stream_info(options.stream.name);
+  if (stream) {
     require_settings(*stream, options);
     session.stream = *stream;
-    facts.stream = StreamFacts{stream->created, stream->first_seq, stream->last_seq,
-                               stream->messages, stream->lost > 0};
-    facts.tail = read_tail(*session.client, options, *stream);
   }
+  const Facts facts = gather_facts(options, *session.client, stream, identity, session.history,
+                                   session.checkpoint, session.epochs, slot.facts);
   auto start = decide(facts);
   if (!start) require_newest_session(source, session.checkpoint, options);
   if (!start && start.error().kind == ErrorKind::kForeignMessage &&

@@ -105,6 +105,7 @@ void StreamScan::excuse_gap(const ReceivedEvent& event) {
 }
 
 void StreamScan::take(const ReceivedEvent& event) {
+  if (observer_) observer_(event);
   if (event.place.ordinal == 0) {
     findings_.add(StreamFault::kForeign, "sequence " + std::to_string(event.seq) + " on " +
                                              event.subject +

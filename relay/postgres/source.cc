@@ -277,6 +277,19 @@ SlotState Source::slot(const std::string& slot_name) {
   });
 }
 
+bool Source::drop_slot(const std::string& slot_name) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
+    const bool used = sql::exec(tx,
+                                "SELECT coalesce(bool_or(active), false) FROM pg_replication_slots "
+                                "WHERE slot_name = $1",
+                                slot_name)[0][0]
+                          .as<bool>();
+    if (used) return false;
+    sql::exec(tx, "SELECT pg_drop_replication_slot($1)", slot_name);
+    return true;
+  });
+}
+
 std::optional<WalSender> Source::wal_sender(const std::string& slot_name) {
   return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<WalSender> {
     const auto rows =
