@@ -1,5 +1,6 @@
 // `postrider repair`: the source lost its slot, or the stream its events, or both disagree.
 // Whatever was committed must be in the stream once afterwards, and whatever was not must not be.
+#include <libpq-fe.h>
 #include <signal.h>
 
 #include <fstream>
@@ -22,6 +23,22 @@ constexpr int kHistoryDiffers = 26;
 constexpr int kForeignMessage = 27;
 constexpr int kPublicationMissing = 31;
 constexpr int kRepairUnfinished = 43;
+
+class Connection {
+ public:
+  explicit Connection(const std::string& conninfo)
+      : connection_(PQconnectdb(conninfo.c_str()), &PQfinish) {}
+  void run(const std::string& statement) const {
+    const std::unique_ptr<PGresult, void (*)(PGresult*)> result(
+        PQexec(connection_.get(), statement.c_str()), &PQclear);
+    const auto status = PQresultStatus(result.get());
+    EXPECT_TRUE(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
+        << PQerrorMessage(connection_.get());
+  }
+
+ private:
+  std::unique_ptr<PGconn, void (*)(PGconn*)> connection_;
+};
 
 template <class Base>
 class Repairing : public Base {
@@ -71,11 +88,10 @@ class Repairing : public Base {
     EXPECT_EQ(std::to_string(ids.size()), this->sql("SELECT count(*) FROM outbox.events"));
     std::string listed;
     for (const auto& id : ids) listed += (listed.empty() ? "('" : ",('") + id + "')";
-    if (!ids.empty())
-      EXPECT_EQ(this->sql("SELECT count(*) FROM (VALUES " + listed +
-                          ") AS s (id) WHERE NOT EXISTS (SELECT 1 FROM outbox.events e "
-                          "WHERE e.id = s.id::uuid)"),
-                "0");
+    EXPECT_EQ(this->sql("SELECT count(*) FROM (VALUES " + listed +
+                        ") AS s (id) WHERE NOT EXISTS (SELECT 1 FROM outbox.events e "
+                        "WHERE e.id = s.id::uuid)"),
+              "0");
     EXPECT_EQ(this->postrider({"verify", "stream", "--config",
                                this->write_config(World::quick(), "verify").string()}),
               0)
@@ -133,19 +149,20 @@ TEST_F(Repair, KeepsTheOrderOfCommitsWhereTheServerKnowsThem) {
   catch_up();
   sql("SELECT pg_drop_replication_slot('postrider_shop')");
   // The second transaction commits first.
-  pqxx::connection one(conninfo("app"));
-  pqxx::connection two(conninfo("app"));
-  pqxx::work first(one);
-  first.exec("SELECT outbox.emit('first', '1')");
-  pqxx::work second(two);
-  second.exec("SELECT outbox.emit('second', '1'); SELECT outbox.emit('second', '2')");
-  second.commit();
-  first.commit();
+  const Connection one(conninfo("app"));
+  const Connection two(conninfo("app"));
+  one.run("BEGIN");
+  one.run("SELECT outbox.emit('first', '1')");
+  two.run("BEGIN");
+  two.run("SELECT outbox.emit('second', '1')");
+  two.run("SELECT outbox.emit('second', '2')");
+  two.run("COMMIT");
+  one.run("COMMIT");
   ASSERT_EQ(repair(), 0) << output();
   catch_up();
   std::string order;
   for (const auto& message : nats_client().read_stream(kStream))
-    order += message.subject + "=" + message.payload + " ";
+    order += message.subject + "=" + message.data + " ";
   EXPECT_EQ(order, "shop.e=1 shop.second=1 shop.second=2 shop.first=1 ");
 }
 
