@@ -101,17 +101,16 @@ void require_publication(const PublicationState& publication, const std::string&
     throw Failure(
         ErrorKind::kPublicationMissing, name + publication.problem,
         "put it back: FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root "
-        "= true); `postrider migrate up` makes a missing one. Then see " +
+        "= true); `postrider migrate up` makes a missing one. Then `postrider repair`: " +
             see);
   if (publication.version != expected_version)
-    throw Failure(
-        ErrorKind::kPublicationMissing,
-        name +
-            "was altered since the relay last knew it: events committed meanwhile may "
-            "not have been decoded",
-        "as the owner: SELECT outbox.accept_publication('<source>'), which lets the relay go on; "
-        "then emit again what the stream lacks: " +
-            see);
+    throw Failure(ErrorKind::kPublicationMissing,
+                  name +
+                      "was altered since the relay last knew it: events committed meanwhile may "
+                      "not have been decoded",
+                  "`postrider repair` sends what the stream lacks; or, where nothing was committed "
+                  "meanwhile, as the owner: SELECT outbox.accept_publication('<source>'): " +
+                      see);
 }
 
 void require_capture(const std::string& publication, const std::string& problem) {
