@@ -11,7 +11,7 @@ using enum Disposition;
 constexpr int kTemporaryFailure = 75;  // EX_TEMPFAIL of sysexits.h
 
 // In the order of ErrorKind.
-constexpr std::array<ErrorKindInfo, 30> kTable = {{
+constexpr std::array<ErrorKindInfo, 31> kTable = {{
     {"postgres_unavailable", kRetry, kTemporaryFailure},
     {"broker_unavailable", kRetry, kTemporaryFailure},
     {"session_fenced", kRetry, kTemporaryFailure},
@@ -35,6 +35,7 @@ constexpr std::array<ErrorKindInfo, 30> kTable = {{
     {"no_permission", kHalt, 35},
     {"encoder_missing", kHalt, 36},
     {"preflight", kHalt, 37},
+    {"repair_unfinished", kHalt, 43},
     {"stream_gap", kHalt, 38},
     {"torn_transaction", kHalt, 39},
     {"stream_behind", kHalt, 40},

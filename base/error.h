@@ -33,12 +33,13 @@ enum class ErrorKind {
   kSchemaVersion,      // the outbox schema is newer or older than this binary knows
   kNotInitialised,     // `postrider migrate up` has not finished
   kPublicationMissing,
-  kProtocol,        // bytes from the server that cannot be decoded
-  kMalformedEvent,  // an outbox row or logical message that cannot be carried
-  kTooLarge,        // larger than the broker accepts
-  kNoPermission,    // PostgreSQL or NATS refuses for want of a right
-  kEncoderMissing,  // an epoch needs an encoder version that this binary lacks
-  kPreflight,       // `postrider check` found a failure
+  kProtocol,          // bytes from the server that cannot be decoded
+  kMalformedEvent,    // an outbox row or logical message that cannot be carried
+  kTooLarge,          // larger than the broker accepts
+  kNoPermission,      // PostgreSQL or NATS refuses for want of a right
+  kEncoderMissing,    // an epoch needs an encoder version that this binary lacks
+  kPreflight,         // `postrider check` found a failure
+  kRepairUnfinished,  // `postrider repair` has begun and was interrupted
   // Halts of one read model: the others go on.
   kStreamGap,        // events are missing in the stream
   kTornTransaction,  // a source transaction without its last event

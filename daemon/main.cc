@@ -110,6 +110,21 @@ void add_relay(CLI::App& app, CommandLine& line) {
   });
 }
 
+void add_repair(CLI::App& app, CommandLine& line) {
+  auto* repair = add_command(
+      app, line, "repair",
+      "Send again what the source has committed and the stream lacks; for a relay that has halted");
+  auto command = std::make_shared<RepairCommand>();
+  repair->add_flag("--dry-run", command->dry_run,
+                   "Change nothing, list everything; exit 1 when there is something to repair");
+  repair->add_option("--void-after", command->void_after,
+                     "Your word that events with a higher ordinal are void: they are deleted");
+  repair->add_flag("--json", command->json, "One JSON object");
+  repair->callback([&line, command] {
+    line.run = [command](const Config& config) { return run_repair(config, *command); };
+  });
+}
+
 void add_apply(CLI::App& app, CommandLine& line) {
   auto* apply = add_command(app, line, "apply", "Keep read models: apply the stream until stopped");
   apply->require_subcommand(0, 1);
@@ -291,6 +306,7 @@ int main(int argc, char** argv) {
   CommandLine line;
   add_migrate(app, line);
   add_relay(app, line);
+  add_repair(app, line);
   add_apply(app, line);
   add_backfill(app, line);
   add_replica(app, line);

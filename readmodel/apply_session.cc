@@ -145,7 +145,8 @@ std::optional<Found> ApplySession::search() {
       high = middle;
       continue;
     }
-    const Found here{message->seq, header_of(*message, options_.stream)};
+    const Found here{message->seq, header_of(*message, options_.stream),
+                     wire::hole_header(*message)};
     if (here.header.ordinal >= cursor_.ordinal) {
       found = here;
       high = middle;
@@ -161,7 +162,10 @@ std::optional<Found> ApplySession::search() {
 void ApplySession::take_input() {
   feed_.take(arrived_, notices_);
   for (auto& event : arrived_) {
-    auto step = chain_->accept(event.seq, event.place);
+    auto step = chain_->accept(event.seq, event.place, event.hole);
+    if (step && *step == Chain::Step::kApply && event.hole)
+      spdlog::warn("read model {}: ordinals {} were given up by a repair of the source",
+                   options_.name, event.hole->to_string());
     if (!step && step.error().kind == ErrorKind::kStreamGap) {
       // Before anybody is accused: is the message missing, or was it only not delivered?
       const auto next =

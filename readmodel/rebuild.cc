@@ -143,8 +143,9 @@ void Rebuild::require_stream_start(StreamFeed& feed) const {
   } else if (stream->messages == 0 && stream->last_seq > 0) {
     why = "stream \"" + live_.stream + "\" no longer holds any of its events";
   } else if (stream->messages > 0) {
-    const auto first =
-        ordinal_of(feed.message_from(live_.stream, stream->first_seq, live_.source + ".>"));
+    const auto message = feed.message_from(live_.stream, stream->first_seq, live_.source + ".>");
+    const auto hole = message ? wire::hole_header(*message) : std::nullopt;
+    const auto first = hole ? hole->first : ordinal_of(message);
     if (first != 1)
       why = "stream \"" + live_.stream + "\" begins with ordinal " + std::to_string(first) +
             ", not with 1";

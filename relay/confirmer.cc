@@ -92,7 +92,7 @@ void Confirmer::prove(const Mark& mark) {
   if (stream->last_seq < mark.seq)
     return in_doubt("the stream ends at sequence " + std::to_string(stream->last_seq) +
                     " although it acknowledged " + std::to_string(mark.seq));
-  if (mark.is_none() || mark.seq < stream->first_seq || mark.seq <= binding_.unreadable_up_to)
+  if (!mark.names_message() || mark.seq < stream->first_seq || mark.seq <= binding_.unreadable_up_to)
     return;
   const auto message = client_.message(binding_.stream, mark.seq);
   if (!message) return in_doubt("sequence " + std::to_string(mark.seq) + " is gone");

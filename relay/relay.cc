@@ -88,7 +88,7 @@ bool Relay::run_session() {
   OpenSession open = open_session(options_, std::move(client), sql_watch_);
   spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
                open.checkpoint.session, open.start.mark.ordinal,
-               open.start.mark.is_none() ? "none" : open.start.mark.position.to_string(),
+               open.start.mark.names_message() ? open.start.mark.position.to_string() : "none",
                open.start.start_lsn.is_none() ? open.slot_confirmed.to_string()
                                               : open.start.start_lsn.to_string(),
                open.epochs.newest().number);

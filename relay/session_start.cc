@@ -47,7 +47,7 @@ void require_settings(const wire::StreamInfo& stream, const RelayOptions& option
     throw Failure(ErrorKind::kStreamSettings, "stream \"" + stream.name + "\" " + fatal, remedy);
 }
 
-Tail read_tail(JetStreamClient& client, const RelayOptions& options,
+Tail read_tail(NatsConnection& client, const RelayOptions& options,
                const wire::StreamInfo& stream) {
   POSTRIDER_FAILPOINT("session.before_read_mark");
   if (stream.last_seq == 0 || stream.messages == 0) return TailGone{};
@@ -111,12 +111,13 @@ void require_chain(OpenSession& session, const RelayOptions& options) {
                                     session.checkpoint.mark.seq, session.start.mark);
   if (!foreign) return;
   session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
-  throw Failure(ErrorKind::kForeignMessage,
-                "stream \"" + options.stream.name + "\" sequence " + std::to_string(foreign->seq) +
-                    " holds " + foreign->what +
-                    ": the event that was meant for that sequence is not in the stream",
-                "restore the stream to before that message, or begin again under a new name "
-                "(docs/operating.md, \"foreign message\")");
+  throw Failure(
+      ErrorKind::kForeignMessage,
+      "stream \"" + options.stream.name + "\" sequence " + std::to_string(foreign->seq) +
+          " holds " + foreign->what +
+          ": the event that was meant for that sequence is not in the stream",
+      "restore the stream to before that message, or `postrider repair --void-after ORDINAL` "
+      "(docs/operating.md, \"foreign message\")");
 }
 
 // The facts are read one after another. Whoever stood still between two of them may hold a WAL's
@@ -173,6 +174,26 @@ void require_passed_capture_publication(const OpenSession& session) {
                 "something newer: docs/capture.md, \"Upgrading\"");
 }
 
+Facts gather_facts(const RelayOptions& options, NatsConnection& client,
+                   const std::optional<wire::StreamInfo>& stream, const SystemIdentity& identity,
+                   const TimelineHistory& history, const Checkpoint& checkpoint,
+                   const Epochs& epochs, const SlotFacts& slot) {
+  Facts facts;
+  facts.system_id = identity.system_id;
+  facts.flushed = identity.flushed;
+  facts.history = history;
+  facts.checkpoint = checkpoint;
+  facts.newest_epoch = epochs.empty() ? 0 : epochs.newest().number;
+  facts.slot_name = options.source.slot;
+  facts.slot = slot;
+  facts.stream_name = options.stream.name;
+  if (!stream) return facts;
+  facts.stream = StreamFacts{stream->created, stream->first_seq, stream->last_seq, stream->messages,
+                             stream->lost > 0};
+  facts.tail = read_tail(client, options, *stream);
+  return facts;
+}
+
 OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client,
                          SqlWatch& watch) {
   OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
@@ -188,6 +209,10 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.checkpoint = source.open_session(options.source.name);
   POSTRIDER_FAILPOINT("session.after_open");
   require_binding(session.checkpoint, options.source.slot, options.source.publication);
+  if (session.checkpoint.repairing)
+    throw Failure(ErrorKind::kRepairUnfinished,
+                  "a repair of source " + options.source.name + " has begun and not ended",
+                  "run `postrider repair` again: it starts over with what it has not done yet");
   if (session.checkpoint.wal_store && !options.wal_store)
     throw Failure(ErrorKind::kConfiguration,
                   "the wal store of source " + options.source.name +
@@ -206,22 +231,13 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   const SystemIdentity identity = session.wal->identify();
   session.history = session.wal->timeline_history(identity.timeline);
 
-  Facts facts;
-  facts.system_id = identity.system_id;
-  facts.flushed = identity.flushed;
-  facts.history = session.history;
-  facts.checkpoint = session.checkpoint;
-  facts.newest_epoch = session.epochs.empty() ? 0 : session.epochs.newest().number;
-  facts.slot_name = options.source.slot;
-  facts.slot = slot.facts;
-  facts.stream_name = options.stream.name;
-  if (const auto stream = session.client->stream_info(options.stream.name)) {
+  const auto stream = session.client->stream_info(options.stream.name);
+  if (stream) {
     require_settings(*stream, options);
     session.stream = *stream;
-    facts.stream = StreamFacts{stream->created, stream->first_seq, stream->last_seq,
-                               stream->messages, stream->lost > 0};
-    facts.tail = read_tail(*session.client, options, *stream);
   }
+  const Facts facts = gather_facts(options, *session.client, stream, identity, session.history,
+                                   session.checkpoint, session.epochs, slot.facts);
   auto start = decide(facts);
   if (!start) require_newest_session(source, session.checkpoint, options);
   if (!start && start.error().kind == ErrorKind::kForeignMessage &&

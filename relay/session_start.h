@@ -39,6 +39,14 @@ struct OpenSession {
 [[nodiscard]] OpenSession open_session(const RelayOptions& options,
                                        std::unique_ptr<JetStreamClient> client, SqlWatch& watch);
 
+// What both servers say about the source, read one after another: the input of decide(). The stream
+// is `stream`, or nothing where there is none.
+[[nodiscard]] Facts gather_facts(const RelayOptions& options, NatsConnection& client,
+                                 const std::optional<wire::StreamInfo>& stream,
+                                 const SystemIdentity& identity, const TimelineHistory& history,
+                                 const Checkpoint& checkpoint, const Epochs& epochs,
+                                 const SlotFacts& slot);
+
 // The subjects of a source's stream.
 [[nodiscard]] std::string stream_subjects(const RelayOptions& options);
 

@@ -183,9 +183,11 @@ std::vector<SettingProblem> review_settings(const StreamInfo& stream, std::strin
   fatal(stream.subjects.size() != 1 || stream.subjects[0] != subjects, "subjects",
         "must be exactly " + std::string(subjects) + ": only this source's events belong there",
         "edit the stream's subjects");
-  warn(!stream.deny_delete || !stream.deny_purge, "deny_delete, deny_purge",
-       "are not both on: events can be deleted over the API",
-       "they can be set when the stream is created (stream.create = true does)");
+  warn(!stream.deny_purge, "deny_purge", "is off: all events can be removed by one request",
+       "it can be set when the stream is created (stream.create = true does)");
+  warn(stream.deny_delete, "deny_delete",
+       "is on: a repair cannot take back what a failover has made void",
+       "let NATS permissions keep others from deleting; it cannot be switched off again");
   warn(stream.max_age.count() > 0 && stream.max_age < std::chrono::hours(1), "max_age",
        "is under an hour: consumers that are away longer miss events", "raise it");
   warn(stream.duplicate_window > std::chrono::minutes(1), "duplicate_window",
@@ -195,6 +197,10 @@ std::vector<SettingProblem> review_settings(const StreamInfo& stream, std::strin
 
 std::optional<PositionHeader> position_header(const StoredMessage& message) {
   return PositionHeader::parse(find_header(message.headers, kPositionHeader).value_or(""));
+}
+
+std::optional<OrdinalRange> hole_header(const StoredMessage& message) {
+  return OrdinalRange::parse(find_header(message.headers, kHoleHeader).value_or(""));
 }
 
 }  // namespace postrider::wire

@@ -72,6 +72,8 @@ struct StoredMessage {
                                                           std::string_view name);
 // What the message's Postrider-Position says; nothing when no relay has written it.
 [[nodiscard]] std::optional<PositionHeader> position_header(const StoredMessage& message);
+// The hole that it declares, if any.
+[[nodiscard]] std::optional<OrdinalRange> hole_header(const StoredMessage& message);
 
 // One setting that breaks a promise or costs something.
 struct SettingProblem {

@@ -56,6 +56,13 @@ int run_backfill_status(const Config& config, const BackfillOptions& options);
 int run_backfill_decision(const Config& config, const BackfillOptions& options,
                           const std::string& decision);
 
+struct RepairCommand {
+  bool dry_run = false;
+  std::optional<std::uint64_t> void_after;
+  bool json = false;
+};
+int run_repair(const Config& config, const RepairCommand& command);
+
 int run_rebuild(const Config& config, const std::string& readmodel);
 
 // Makes the target tables that the read model's replicas lack, or prints how.

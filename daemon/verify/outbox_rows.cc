@@ -32,7 +32,7 @@ auto run(Body body) {
 
 }  // namespace
 
-OutboxRows::OutboxRows(const std::string& conninfo) {
+OutboxRows::OutboxRows(const std::string& conninfo, const std::string& exported) {
   run([&] {
     connection_ = std::make_unique<pqxx::connection>(with_defaults(conninfo, liveness_defaults()));
     sql::forbid_reconnecting(*connection_);
@@ -43,6 +43,7 @@ OutboxRows::OutboxRows(const std::string& conninfo) {
         "SET row_security = off; SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; "
         "SET default_transaction_read_only = on");
     tx->exec("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    if (!exported.empty()) tx->exec("SET TRANSACTION SNAPSHOT " + tx->quote(exported));
     tx->exec("SELECT 1");  // takes the snapshot: what it shows has written its commit record
     const auto row = tx->exec(
         "SELECT lsn, ('x' || left(pg_walfile_name(lsn), 8))::bit(32)::bigint "

@@ -15,8 +15,8 @@ namespace postrider {
 
 class OutboxRows {
  public:
-  // Takes the snapshot.
-  explicit OutboxRows(const std::string& conninfo);
+  // Takes the snapshot; or reads in the one that another connection exports under this name.
+  explicit OutboxRows(const std::string& conninfo, const std::string& exported = {});
   ~OutboxRows();
 
   // Every transaction that the snapshot shows committed before this place.

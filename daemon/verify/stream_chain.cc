@@ -17,8 +17,10 @@ bool same_transaction(const PositionHeader& a, const PositionHeader& b) {
 
 }  // namespace
 
-void StreamChain::accept(std::uint64_t seq, const PositionHeader& header) {
+void StreamChain::accept(std::uint64_t seq, const PositionHeader& header,
+                         const std::optional<OrdinalRange>& hole) {
   const auto before = last_;
+  const bool declared = before && follows(header, hole);
   if (!before) {
     last_ = header;
     return;
@@ -30,7 +32,7 @@ void StreamChain::accept(std::uint64_t seq, const PositionHeader& header) {
     return;
   }
   last_ = header;
-  if (header.ordinal > before->ordinal + 1) {
+  if (header.ordinal > before->ordinal + 1 && !declared) {
     findings_.add(StreamFault::kGap, "ordinals " + std::to_string(before->ordinal + 1) + " to " +
                                          std::to_string(header.ordinal - 1) +
                                          " are missing before " + describe(seq, header));

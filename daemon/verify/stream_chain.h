@@ -16,16 +16,24 @@ class StreamChain {
   explicit StreamChain(StreamFindings& findings) : findings_(findings) {}
 
   // The next message. The first one may stand anywhere: what was before it is gone by age.
-  void accept(std::uint64_t seq, const PositionHeader& header);
+  // Ordinals that it declares left out by a repair are no gap.
+  void accept(std::uint64_t seq, const PositionHeader& header,
+              const std::optional<OrdinalRange>& hole = std::nullopt);
   // Events before the next message are known to be gone by age: it is as the first one.
   void forget() { last_.reset(); }
   // True when accepting it would find a gap.
-  [[nodiscard]] bool would_gap(const PositionHeader& header) const {
-    return last_ && header.ordinal > last_->ordinal + 1;
+  [[nodiscard]] bool would_gap(const PositionHeader& header,
+                               const std::optional<OrdinalRange>& hole) const {
+    return last_ && header.ordinal > last_->ordinal + 1 && !follows(header, hole);
   }
   [[nodiscard]] const std::optional<PositionHeader>& last() const { return last_; }
 
  private:
+  [[nodiscard]] bool follows(const PositionHeader& header,
+                             const std::optional<OrdinalRange>& hole) const {
+    return hole && hole->first == last_->ordinal + 1 && hole->last + 1 == header.ordinal;
+  }
+
   StreamFindings& findings_;
   std::optional<PositionHeader> last_;
 };

@@ -105,6 +105,7 @@ void StreamScan::excuse_gap(const ReceivedEvent& event) {
 }
 
 void StreamScan::take(const ReceivedEvent& event) {
+  if (observer_) observer_(event);
   if (event.place.ordinal == 0) {
     findings_.add(StreamFault::kForeign, "sequence " + std::to_string(event.seq) + " on " +
                                              event.subject +
@@ -113,7 +114,7 @@ void StreamScan::take(const ReceivedEvent& event) {
     return;
   }
   if (messages_++ == 0) {
-    first_ordinal_ = event.place.ordinal;
+    first_ordinal_ = event.hole ? event.hole->first : event.place.ordinal;
     if (first_ordinal_ > 1 && keeps_for_ever_)
       findings_.add(StreamFault::kGap,
                     "the stream begins with ordinal " + std::to_string(first_ordinal_) +
@@ -121,8 +122,8 @@ void StreamScan::take(const ReceivedEvent& event) {
     else if (first_ordinal_ > 1)
       horizon_us_ = event.place.fingerprint.commit_time_us;
   }
-  if (chain_.would_gap(event.place)) excuse_gap(event);
-  chain_.accept(event.seq, event.place);
+  if (chain_.would_gap(event.place, event.hole)) excuse_gap(event);
+  chain_.accept(event.seq, event.place, event.hole);
   seq_ = event.seq;
   // A row change has no row in the outbox; the chain above holds it to its place. (An event that
   // had lost its id would be missed by the join.)

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -30,6 +31,10 @@ class StreamScan {
  public:
   StreamScan(const RelayOptions& options, StreamFindings& findings);
 
+  // Shown every message as it is read; ordinal 0: not one of this source's relay.
+  void observe(std::function<void(const ReceivedEvent&)> observer) {
+    observer_ = std::move(observer);
+  }
   // Reads on to what was the end of the stream when it was called, at least. False when there is no
   // stream.
   bool read_to_end();
@@ -59,6 +64,7 @@ class StreamScan {
   StreamFeed feed_;
   StreamChain chain_;
   Spill<StoredEvent> events_{kPartitions};
+  std::function<void(const ReceivedEvent&)> observer_;
   bool open_ = false;
   std::uint64_t seq_ = 0;  // of the newest message read
   std::uint64_t messages_ = 0;

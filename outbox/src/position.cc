@@ -101,6 +101,20 @@ void append_position(std::string& out, const Position& position) {
 
 }  // namespace
 
+std::string OrdinalRange::to_string() const {
+  return std::to_string(first) + "-" + std::to_string(last);
+}
+
+std::optional<OrdinalRange> OrdinalRange::parse(std::string_view text) {
+  Fields fields(text);
+  OrdinalRange range;
+  range.first = fields.decimal<std::uint64_t>();
+  fields.expect("-");
+  range.last = fields.decimal<std::uint64_t>();
+  if (!fields.at_end() || range.first == 0 || range.last < range.first) return std::nullopt;
+  return range;
+}
+
 std::string Position::to_string() const {
   std::string text;
   append_position(text, *this);

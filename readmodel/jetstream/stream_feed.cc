@@ -203,6 +203,8 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
           event.type = value;
         else if (name == "Postrider-Id")
           event.id = value;
+        else if (name == kHoleHeader)
+          event.hole = OrdinalRange::parse(value);
         else if (name == kPartsHeader)
           event.parts = parts_of(value);
         else if (name == "Content-Type")

@@ -45,12 +45,20 @@ Result<Chain::Step> Chain::skip(const PositionHeader& header) const {
       "apply rebuild NAME`");
 }
 
-Result<Chain::Step> Chain::accept(std::uint64_t seq, const PositionHeader& header) {
-  if (header.ordinal <= end_.ordinal) {
-    auto step = skip(header);
-    if (step && header.ordinal == end_.ordinal) end_.seq = seq;
-    return step;
-  }
+// That the message has the ordinal behind the newest one, or behind a hole that begins there.
+Result<void> Chain::require_next(std::uint64_t seq, const PositionHeader& header,
+                                 const std::optional<OrdinalRange>& hole) const {
+  if (hole && hole->last + 1 != header.ordinal)
+    return fail(ErrorKind::kHistoryDiffers,
+                describe(seq, header) + " and declares a hole of " + hole->to_string(), kRebuild);
+  if (hole && hole->first <= end_.ordinal)
+    return fail(ErrorKind::kHistoryDiffers,
+                "ordinals " + hole->to_string() +
+                    " were given up by a repair of the source, and the read model has applied " +
+                    describe(end_),
+                "its rows hold what is no longer true, or would come twice: rebuild it, `postrider "
+                "apply rebuild NAME`");
+  if (hole && hole->first == end_.ordinal + 1) return {};
   if (end_.is_none() && header.ordinal != 1)
     return fail(ErrorKind::kStreamBehind,
                 "the stream begins with ordinal " + std::to_string(header.ordinal) +
@@ -60,6 +68,18 @@ Result<Chain::Step> Chain::accept(std::uint64_t seq, const PositionHeader& heade
   if (header.ordinal != end_.ordinal + 1)
     return fail(ErrorKind::kStreamGap, describe(seq, header) + " behind " + describe(end_),
                 kRebuild);
+  return {};
+}
+
+Result<Chain::Step> Chain::accept(std::uint64_t seq, const PositionHeader& header,
+                                  const std::optional<OrdinalRange>& hole) {
+  if (header.ordinal <= end_.ordinal) {
+    auto step = skip(header);
+    if (step && header.ordinal == end_.ordinal) end_.seq = seq;
+    return step;
+  }
+  if (auto next = require_next(seq, header, hole); !next)
+    return tl::unexpected(std::move(next.error()));
   if (!end_.is_none() && header.position <= end_.position)
     return fail(ErrorKind::kHistoryDiffers,
                 describe(seq, header) + ", which is not after " + describe(end_), kRebuild);

@@ -33,7 +33,9 @@ Result<Place> place_in(const Cursor& cursor, const std::optional<StreamView>& st
 Result<Place> place_after_search(const Cursor& cursor, const std::optional<Found>& found) {
   if (!found)
     return WaitForStream{"the stream ends before ordinal " + std::to_string(cursor.ordinal)};
-  if (found->header.ordinal > cursor.ordinal + 1)
+  // Whether a declared hole may be passed is the chain's to say.
+  const bool declared = found->hole && found->hole->first <= cursor.ordinal + 1;
+  if (found->header.ordinal > cursor.ordinal + 1 && !declared)
     return behind(cursor, "ordinal " + std::to_string(found->header.ordinal));
   return ReadFrom{found->seq};
 }

@@ -40,6 +40,7 @@ using Place = std::variant<ReadFrom, WaitForStream, SearchByOrdinal>;
 struct Found {
   std::uint64_t seq = 0;
   PositionHeader header;
+  std::optional<OrdinalRange> hole = std::nullopt;  // that it declares
 };
 // Where to read after a search; `found` is nothing when every message is before the cursor.
 [[nodiscard]] Result<Place> place_after_search(const Cursor& cursor,

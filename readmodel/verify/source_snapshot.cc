@@ -99,11 +99,19 @@ SourceSnapshot::ResultPtr SourceSnapshot::execute(const std::string& command, mi
 }
 
 bool SourceSnapshot::take(milliseconds limit) {
-  // The place is on this timeline: a promotion in between would have ended the connection.
-  const auto system = execute("IDENTIFY_SYSTEM", kAnswer);
-  const auto slot = execute(
+  return take(
       "CREATE_REPLICATION_SLOT \"" + slot_name() + "\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
       limit);
+}
+
+bool SourceSnapshot::take_with_slot(const std::string& slot, milliseconds limit) {
+  return take("CREATE_REPLICATION_SLOT \"" + slot + "\" LOGICAL pgoutput EXPORT_SNAPSHOT", limit);
+}
+
+bool SourceSnapshot::take(const std::string& create, milliseconds limit) {
+  // The place is on this timeline: a promotion in between would have ended the connection.
+  const auto system = execute("IDENTIFY_SYSTEM", kAnswer);
+  const auto slot = execute(create, limit);
   if (!system || !slot) return false;
   system_id_ = PQgetvalue(system.get(), 0, 0);
   timeline_ = static_cast<std::uint32_t>(std::strtoul(PQgetvalue(system.get(), 0, 1), nullptr, 10));

@@ -17,7 +17,6 @@ std::string stream_config(const StreamOptions& options, const std::string& subje
                  {"retention", "limits"},
                  {"storage", "file"},
                  {"discard", "new"},
-                 {"deny_delete", true},
                  {"deny_purge", true},
                  {"max_consumers", -1},
                  {"max_msgs", -1},

@@ -81,6 +81,7 @@ Checkpoint read_row(const pqxx::row& row) {
   c.confirm_to = to_lsn(row["confirm_to"]);
   c.epochs_json = get<std::string>(row, "epochs");
   c.wal_store = get<bool>(row, "wal_store");
+  c.repairing = !row["repair"].is_null();
   c.capture_from = to_lsn(row["capture_from"]);
   if (!row["foreign_seq"].is_null()) c.foreign_seq = get<std::uint64_t>(row, "foreign_seq");
   return c;
@@ -100,17 +101,16 @@ void require_publication(const PublicationState& publication, const std::string&
     throw Failure(
         ErrorKind::kPublicationMissing, name + publication.problem,
         "put it back: FOR TABLE outbox.events WITH (publish = 'insert', publish_via_partition_root "
-        "= true); `postrider migrate up` makes a missing one. Then see " +
+        "= true); `postrider migrate up` makes a missing one. Then `postrider repair`: " +
             see);
   if (publication.version != expected_version)
-    throw Failure(
-        ErrorKind::kPublicationMissing,
-        name +
-            "was altered since the relay last knew it: events committed meanwhile may "
-            "not have been decoded",
-        "as the owner: SELECT outbox.accept_publication('<source>'), which lets the relay go on; "
-        "then emit again what the stream lacks: " +
-            see);
+    throw Failure(ErrorKind::kPublicationMissing,
+                  name +
+                      "was altered since the relay last knew it: events committed meanwhile may "
+                      "not have been decoded",
+                  "`postrider repair` sends what the stream lacks; or, where nothing was committed "
+                  "meanwhile, as the owner: SELECT outbox.accept_publication('<source>'): " +
+                      see);
 }
 
 void require_capture(const std::string& publication, const std::string& problem) {
@@ -273,6 +273,19 @@ SlotState Source::slot(const std::string& slot_name) {
     state.retained_bytes = get<std::int64_t>(row, "retained");
     if (!row["active_pid"].is_null()) state.active_pid = get<int>(row, "active_pid");
     return state;
+  });
+}
+
+bool Source::drop_slot(const std::string& slot_name) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
+    const bool used = sql::exec(tx,
+                                "SELECT coalesce(bool_or(active), false) FROM pg_replication_slots "
+                                "WHERE slot_name = $1",
+                                slot_name)[0][0]
+                          .as<bool>();
+    if (used) return false;
+    sql::exec(tx, "SELECT pg_drop_replication_slot($1)", slot_name);
+    return true;
   });
 }
 

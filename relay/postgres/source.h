@@ -103,6 +103,8 @@ class Source {
   // Reads the row and changes nothing; nothing when there is none.
   [[nodiscard]] std::optional<Checkpoint> read_checkpoint(const std::string& name);
   [[nodiscard]] SlotState slot(const std::string& slot_name);
+  // False while somebody uses it. Only a repair and `migrate down` drop one.
+  [[nodiscard]] bool drop_slot(const std::string& slot_name);
   [[nodiscard]] PublicationState publication(const std::string& name);
   // Why changes of captured tables may be missing in the WAL's decoding; empty: they are not.
   [[nodiscard]] std::string capture_problem(const std::string& name);

@@ -6,6 +6,7 @@ namespace postrider {
 namespace {
 
 std::string describe(const Mark& mark) {
+  if (!mark.names_message()) return "ordinal " + std::to_string(mark.ordinal);
   return "ordinal " + std::to_string(mark.ordinal) + " at " + mark.position.to_string() +
          " (stream sequence " + std::to_string(mark.seq) + ")";
 }
@@ -16,6 +17,13 @@ const PositionHeader* readable_tail(const Facts& facts) {
 
 bool same_incarnation(const Facts& facts) {
   return facts.stream && facts.stream->incarnation == facts.checkpoint.incarnation;
+}
+
+// Nothing was published since the row was written, and the row names no message: what stands before
+// that sequence is not what this session goes on from.
+bool nothing_published(const Facts& facts) {
+  return same_incarnation(facts) && !facts.checkpoint.mark.names_message() &&
+         facts.stream->last_seq == facts.checkpoint.mark.seq;
 }
 
 // Rows 1-3 of the table: is this server the one whose commits the stream holds?
@@ -29,15 +37,16 @@ std::optional<Error> divergence(const Facts& facts) {
         "point source.conninfo at the right cluster; a database that was copied to another "
         "cluster needs its own `postrider migrate up` and its own stream"};
   const auto* tail = readable_tail(facts);
-  if (tail == nullptr || !same_incarnation(facts)) return std::nullopt;
+  if (tail == nullptr || !same_incarnation(facts) || nothing_published(facts)) return std::nullopt;
   const Position& m = tail->position;
   if (m.timeline == facts.history.current() && facts.flushed < m.commit_lsn)
-    return Error{ErrorKind::kSourceWentBack,
-                 "the stream's newest message is ordinal " + std::to_string(tail->ordinal) +
-                     " at " + m.to_string() + ", but the server's WAL ends at " +
-                     facts.flushed.to_string(),
-                 "the source was put back to an older state after its events had been published: "
-                 "restore a state that includes that position, or start a new stream"};
+    return Error{
+        ErrorKind::kSourceWentBack,
+        "the stream's newest message is ordinal " + std::to_string(tail->ordinal) + " at " +
+            m.to_string() + ", but the server's WAL ends at " + facts.flushed.to_string(),
+        "the source was put back to an older state after its events had been published: "
+        "restore a state that includes that position, or give up what was published since: "
+        "`postrider repair --dry-run` lists it"};
   if (!facts.history.contains(m.timeline, m.commit_lsn))
     return Error{
         ErrorKind::kTimelineDiverged,
@@ -45,7 +54,7 @@ std::optional<Error> divergence(const Facts& facts) {
             m.to_string() + ", which is not part of the history of timeline " +
             std::to_string(facts.history.current()),
         "a standby was promoted without those commits: fail back, or have the void messages "
-        "deleted and the read models past them rebuilt"};
+        "deleted: `postrider repair --dry-run` lists them; read models past them are rebuilt"};
   return std::nullopt;
 }
 
@@ -54,9 +63,9 @@ std::optional<Error> slot_problem(const Facts& facts) {
   const std::string name = "slot \"" + facts.slot_name + "\" ";
   const std::string never_now = "do not create one \"at now\": commits since " +
                                 facts.checkpoint.confirm_to.to_string() +
-                                " would be lost. Put the slot back, or re-emit the outbox rows "
-                                "newer than the stream's tail into "
-                                "a source initialised anew (docs/operating.md, \"slot lost\")";
+                                " would be lost. `postrider repair` makes a new one and sends the "
+                                "outbox rows that the stream lacks; --dry-run lists them "
+                                "(docs/operating.md, \"slot lost\")";
   if (!slot.exists) return Error{ErrorKind::kSlotMissing, name + "does not exist", never_now};
   if (slot.lost)
     return Error{ErrorKind::kSlotUnusable, name + "is invalidated: WAL that it needs was removed",
@@ -85,8 +94,9 @@ Error durable_lost(const Facts& facts, const std::string& what) {
           "stream \"" + facts.stream_name + "\" " + what + ", but " + describe(c.mark) +
               " was durable and the slot may have forgotten everything up to " +
               c.confirm_to.to_string(),
-          "restore the stream from a backup that holds it, or re-emit the missing outbox rows "
-          "(docs/operating.md, \"durable events lost\"); raise relay.broker_sync_interval if the "
+          "restore the stream from a backup that holds it, or have the missing outbox rows sent "
+          "again: `postrider repair`, --dry-run lists them (docs/operating.md, \"durable events "
+          "lost\"); raise relay.broker_sync_interval if the "
           "broker "
           "syncs less often than stated"};
 }
@@ -97,8 +107,8 @@ Error foreign(const Facts& facts, const std::string& what) {
       "stream \"" + facts.stream_name + "\" sequence " +
           std::to_string(facts.stream ? facts.stream->last_seq : 0) + ": " + what,
       "let only the relay's NATS user publish on its subjects; restore the stream from a backup "
-      "that ends before that sequence, or begin again under a new name. Deleting the message helps "
-      "nothing: its sequence stays used (docs/operating.md, \"foreign message\")"};
+      "that ends before that sequence, or `postrider repair --void-after ORDINAL`. Deleting the "
+      "message helps nothing: its sequence stays used (docs/operating.md, \"foreign message\")"};
 }
 
 // Goes on after `mark`. The transaction of the mark is asked for again, and its fingerprint
@@ -108,7 +118,7 @@ Start go_on_after(const Facts& facts, const Mark& mark, std::uint64_t skip) {
   Start start;
   start.mark = mark;
   start.skip = skip;
-  if (!mark.is_none() && facts.slot.confirmed <= mark.position.commit_lsn) {
+  if (mark.names_message() && facts.slot.confirmed <= mark.position.commit_lsn) {
     start.start_lsn = mark.position.commit_lsn;
     start.verify_first = true;
   }
@@ -118,7 +128,8 @@ Start go_on_after(const Facts& facts, const Mark& mark, std::uint64_t skip) {
 // No stream, or one that the row does not know.
 Result<Start> start_anew(const Facts& facts) {
   const auto& c = facts.checkpoint;
-  if (!c.mark.is_none())
+  // Behind a hole, a stream that held nothing when it was bound may be lost like a young one.
+  if (!c.mark.is_none() && (c.mark.names_message() || c.mark.seq > 0))
     return tl::unexpected(durable_lost(
         facts, facts.stream ? "is another one than before (created " + facts.stream->incarnation +
                                   ", before " + c.incarnation + ")"
@@ -129,6 +140,7 @@ Result<Start> start_anew(const Facts& facts) {
   Start start;
   start.create_stream = !facts.stream;
   start.bind_stream = true;
+  start.mark = c.mark;
   start.mark.seq = facts.stream ? facts.stream->last_seq : 0;
   return start;
 }
@@ -186,9 +198,7 @@ Result<Start> decide(const Facts& facts) {
       seen && facts.stream->last_seq >= *seen && !std::holds_alternative<TailForeign>(facts.tail))
     return tl::unexpected(foreign(
         facts, "an earlier session found a foreign message at sequence " + std::to_string(*seen)));
-  // Nothing was published since the row was written: there is no newer message to read.
-  if (facts.stream->last_seq == facts.checkpoint.mark.seq && facts.checkpoint.mark.is_none())
-    return go_on_after(facts, facts.checkpoint.mark, 0);
+  if (nothing_published(facts)) return go_on_after(facts, facts.checkpoint.mark, 0);
   if (std::holds_alternative<TailGone>(facts.tail)) return start_without_tail(facts);
   if (const auto* bad = std::get_if<TailForeign>(&facts.tail))
     return tl::unexpected(foreign(facts, bad->why));

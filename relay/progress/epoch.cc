@@ -140,6 +140,10 @@ Result<Epoch> read_epoch(const Json& json) {
     for (const auto& element : settings.value("outboxes", Json::array()))
       epoch.settings.outboxes.push_back(read_outbox(element));
     epoch.settings.part_bytes = settings.value("part_bytes", std::size_t{0});
+    if (json.contains("hole")) {
+      epoch.hole = OrdinalRange::parse(json.at("hole").get<std::string>());
+      if (!epoch.hole) return unreadable("hole");
+    }
     return epoch;
   } catch (const Json::exception& e) {
     return unreadable(e.what());
@@ -171,11 +175,13 @@ Result<Epochs> Epochs::from_json(std::string_view text) {
 
 std::string Epochs::to_json() const {
   Json json = Json::array();
-  for (const auto& epoch : epochs_)
+  for (const auto& epoch : epochs_) {
     json.push_back({{"epoch", epoch.number},
                     {"timeline", epoch.timeline},
                     {"from", epoch.from.to_string()},
                     {"settings", write_settings(epoch.settings)}});
+    if (epoch.hole) json.back()["hole"] = epoch.hole->to_string();
+  }
   return json.dump();
 }
 
@@ -203,7 +209,11 @@ void Epochs::open(std::uint32_t timeline, Lsn from, EpochSettings settings) {
     epochs_.push_back({1, timeline, Lsn{}, std::move(settings)});
     return;
   }
-  epochs_.push_back({newest().number + 1, timeline, from, std::move(settings)});
+  epochs_.push_back({newest().number + 1, timeline, from, std::move(settings), newest().hole});
+}
+
+void Epochs::reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole) {
+  epochs_ = {{newest().number + 1, timeline, from, newest().settings, hole}};
 }
 
 void Epochs::forget_before(Lsn durable) {

@@ -9,12 +9,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "postrider/lsn.h"
+#include "postrider/position.h"
 #include "relay/progress/capture_rule.h"
 #include "relay/progress/outbox_rule.h"
 
@@ -53,6 +55,9 @@ struct Epoch {
   std::uint32_t timeline = 0;  // the server's when the epoch was opened
   Lsn from;                    // inclusive: the first commit LSN that it may encode
   EpochSettings settings;
+  // What its first message declares, if that has the ordinal behind it. Epochs that are opened
+  // before that message was published take it over.
+  std::optional<OrdinalRange> hole = std::nullopt;
 
   friend bool operator==(const Epoch&, const Epoch&) = default;
 };
@@ -82,6 +87,9 @@ class Epochs {
   [[nodiscard]] bool needs_new(const EpochSettings& settings, std::uint32_t timeline) const;
   // Opens the next epoch. `from` is ignored for the very first, which covers everything.
   void open(std::uint32_t timeline, Lsn from, EpochSettings settings);
+  // After a repair: everything from `from` on belongs to a new epoch with the newest one's settings
+  // that declares `hole`, if any; the others are forgotten. Needs at least one epoch.
+  void reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole);
   // Forgets epochs that end at or before `durable`: no relay will ever encode for them again.
   void forget_before(Lsn durable);
 

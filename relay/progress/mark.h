@@ -11,7 +11,8 @@
 namespace postrider {
 
 // A message's place: in the stream by sequence, in the source by ordinal and position.
-// An ordinal of 0 means "before the first message".
+// An ordinal of 0 means "before the first message". A mark with an ordinal and no commit LSN stands
+// behind a hole that a repair left: the ordinals up to it are used, and no message has them.
 struct Mark {
   std::uint64_t seq = 0;
   std::uint64_t ordinal = 0;
@@ -21,6 +22,7 @@ struct Mark {
 
   friend bool operator==(const Mark&, const Mark&) = default;
   [[nodiscard]] bool is_none() const { return ordinal == 0; }
+  [[nodiscard]] bool names_message() const { return !position.commit_lsn.is_none(); }
 };
 
 // The checkpoint row of a source (outbox.checkpoint): the newest message known to be durable, and
@@ -39,6 +41,7 @@ struct Checkpoint {
   std::optional<std::uint64_t> foreign_seq;  // the stream held a foreign message there, or before
   bool wal_store = false;                    // emit may write logical messages
   Lsn capture_from = {};  // commits before it cannot be decoded with the capture publication
+  bool repairing = false;  // `postrider repair` has begun and not ended
 };
 
 }  // namespace postrider

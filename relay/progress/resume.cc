@@ -21,7 +21,9 @@ tl::unexpected<Error> Resume::differs(std::string_view found) const {
           " committed at " + std::to_string(mark_.fingerprint.commit_time_us) +
           " us, but the server's WAL holds " + std::string(found),
       "the source was restored and has reused its LSNs: its new commits and the stream's tail "
-      "belong to different histories. Restore the right state, or start a new stream");
+      "belong to different histories. Restore the right state, or give up what was published "
+      "since: "
+      "`postrider repair --dry-run` lists it");
 }
 
 Result<void> Resume::require_skipped(Lsn reached) const {

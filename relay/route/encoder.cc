@@ -105,6 +105,8 @@ Result<void> write_headers(const AssembledEvent& event, std::uint64_t ordinal, M
   const PositionHeader header{ordinal, event.position, event.fingerprint, event.epoch->number,
                               event.last};
   header.append_to(writer.value_of(kPositionHeader));
+  if (event.epoch->hole && event.epoch->hole->last + 1 == ordinal)
+    writer.value_of(kHoleHeader) = event.epoch->hole->to_string();
   if (event.epoch->settings.message_id) writer.value_of("Nats-Msg-Id") = event.position.to_string();
   if (event.position.part && !event.tombstone) {
     const auto count = part_count(event);

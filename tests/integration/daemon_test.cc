@@ -322,7 +322,7 @@ TEST_F(Daemon, MakesItsStreamWithTheSettingsThatThePromisesNeed) {
   EXPECT_EQ(config["storage"], "file");
   EXPECT_EQ(config["retention"], "limits");
   EXPECT_EQ(config["discard"], "new");
-  EXPECT_EQ(config["deny_delete"], true);
+  EXPECT_EQ(config["deny_delete"], false);
   EXPECT_EQ(config["deny_purge"], true);
   EXPECT_EQ(config["duplicate_window"], 5'000'000'000);
   EXPECT_EQ(config["subjects"], Json({"shop.>"}));

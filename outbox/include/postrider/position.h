@@ -29,6 +29,20 @@ inline constexpr std::string_view kPositionHeader = "Postrider-Position";
 // On each part of a row that was split: how many parts it has, decimal. Their payloads, joined in
 // order, are the row's.
 inline constexpr std::string_view kPartsHeader = "Postrider-Parts";
+// On the first message behind a hole that a repair left: "FIRST-LAST", the ordinals that are not in
+// the stream before it and never will be, both inclusive, decimal.
+inline constexpr std::string_view kHoleHeader = "Postrider-Hole";
+
+struct OrdinalRange {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;  // at least first
+
+  friend constexpr bool operator==(const OrdinalRange&, const OrdinalRange&) = default;
+
+  [[nodiscard]] std::string to_string() const;
+  // Strict; nothing for anything else.
+  [[nodiscard]] static std::optional<OrdinalRange> parse(std::string_view text);
+};
 
 struct Position {
   std::uint32_t timeline = 0;

@@ -25,6 +25,7 @@ struct ReceivedEvent {
   // Messages that a large row came in, here already one event: its place is the first one's, without
   // the part, and `last` the last one's.
   std::uint32_t parts = 1;
+  std::optional<OrdinalRange> hole = std::nullopt;  // ordinals that a repair left out before it
 
   // Bytes that it takes, about.
   [[nodiscard]] std::size_t size() const;

@@ -72,5 +72,14 @@ TEST(PositionHeader, RefusesSignsSpacesAndOverflow) {
   EXPECT_FALSE(PositionHeader::parse("v1 1 00000001/00000016b374d848/00000007 731 1 3"));
 }
 
+TEST(OrdinalRange, IsReadStrictly) {
+  const OrdinalRange range{7, 19};
+  EXPECT_EQ(range.to_string(), "7-19");
+  EXPECT_EQ(OrdinalRange::parse("7-19"), range);
+  EXPECT_EQ(OrdinalRange::parse("7-7"), (OrdinalRange{7, 7}));
+  for (const auto* text : {"", "7", "7-", "-7", "0-3", "8-7", "7-19 ", "+7-19", "7--19"})
+    EXPECT_FALSE(OrdinalRange::parse(text)) << text;
+}
+
 }  // namespace
 }  // namespace postrider

@@ -12,7 +12,7 @@ constexpr const char* kInfo =
     R"({"type":"io.nats.jetstream.api.v1.stream_info_response","config":{"name":"SHOP","subjects":["shop.>"],
     "retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":-1,"max_age":0,"max_msgs_per_subject":-1,
     "max_msg_size":-1,"discard":"new","storage":"file","num_replicas":1,"duplicate_window":5000000000,
-    "deny_delete":true,"deny_purge":true,"allow_rollup_hdrs":false},"created":"2026-11-24T14:57:28.607723189Z",
+    "deny_delete":false,"deny_purge":true,"allow_rollup_hdrs":false},"created":"2026-11-24T14:57:28.607723189Z",
     "state":{"messages":3,"bytes":300,"first_seq":1,"last_seq":3,"consumer_count":0}})";
 
 bool has_fatal(const StreamInfo& info, const std::string& setting) {
@@ -68,7 +68,7 @@ TEST(StreamInfo, SeesASubjectTransform) {
 
 TEST(StreamInfo, OnlyWarnsOfWhatCostsButBreaksNothing) {
   auto info = *parse_stream_info(kInfo);
-  info.deny_delete = false;
+  info.deny_delete = true;
   const auto problems = review_settings(info, "shop.>");
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_FALSE(problems[0].fatal);

@@ -67,5 +67,15 @@ TEST_F(StreamChainTest, ForgetsWhatIsGoneByAge) {
   EXPECT_EQ(findings_.total(), 0U);
 }
 
+TEST_F(StreamChainTest, ADeclaredHoleIsNoGap) {
+  chain_.accept(1, header(1, 10, 0, true));
+  EXPECT_FALSE(chain_.would_gap(header(5, 50, 0, true), OrdinalRange{2, 4}));
+  chain_.accept(2, header(5, 50, 0, true), OrdinalRange{2, 4});
+  EXPECT_EQ(findings_.total(), 0U);
+  EXPECT_TRUE(chain_.would_gap(header(9, 90, 0, true), OrdinalRange{7, 8}));
+  chain_.accept(3, header(9, 90, 0, true), OrdinalRange{7, 8});
+  EXPECT_EQ(findings_.count(StreamFault::kGap), 1U);
+}
+
 }  // namespace
 }  // namespace postrider

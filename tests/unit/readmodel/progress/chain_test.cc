@@ -121,5 +121,51 @@ TEST_F(ChainTest, InAnotherStreamTheCursorTakesTheNewSequence) {
   apply(3, header(6, 60, 0));
 }
 
+TEST_F(ChainTest, ADeclaredHoleIsPassedByWhoStandsBeforeIt) {
+  apply(1, header(1, 10, 0));
+  const auto step = chain.accept(9, header(5, 50, 0), OrdinalRange{2, 4});
+  ASSERT_TRUE(step.has_value()) << step.error().to_string();
+  EXPECT_EQ(*step, Chain::Step::kApply);
+  apply(10, header(6, 60, 0));
+}
+
+TEST_F(ChainTest, ANewReadModelMayBeginBehindAHole) {
+  EXPECT_TRUE(chain.accept(1, header(5, 50, 0), OrdinalRange{1, 4}).has_value());
+}
+
+TEST_F(ChainTest, WhoHasAppliedWhatWasGivenUpHalts) {
+  for (const std::uint64_t applied : {2U, 3U, 4U}) {
+    chain = Chain(cursor_at(applied, header(applied, 10 * applied, 0)), "A");
+    const auto step = chain.accept(9, header(5, 50, 0), OrdinalRange{2, 4});
+    ASSERT_FALSE(step.has_value()) << applied;
+    EXPECT_EQ(step.error().kind, ErrorKind::kHistoryDiffers);
+    EXPECT_NE(step.error().remedy.find("apply rebuild"), std::string::npos);
+  }
+}
+
+TEST_F(ChainTest, AHoleExcusesNothingBeforeIt) {
+  apply(1, header(1, 10, 0));
+  const auto step = chain.accept(9, header(6, 60, 0), OrdinalRange{3, 5});
+  ASSERT_FALSE(step.has_value());
+  EXPECT_EQ(step.error().kind, ErrorKind::kStreamGap);
+  const auto other = chain.accept(9, header(7, 60, 0), OrdinalRange{2, 5});
+  ASSERT_FALSE(other.has_value()) << "it is not of this message";
+}
+
+TEST_F(ChainTest, AHoleEndsNoTransaction) {
+  apply(1, header(1, 10, 0, false));
+  const auto step = chain.accept(9, header(5, 50, 0), OrdinalRange{2, 4});
+  ASSERT_FALSE(step.has_value());
+  EXPECT_EQ(step.error().kind, ErrorKind::kTornTransaction);
+}
+
+TEST_F(ChainTest, TheMessageBehindAHoleIsSkippedOnceItIsApplied) {
+  apply(1, header(1, 10, 0));
+  ASSERT_TRUE(chain.accept(2, header(5, 50, 0), OrdinalRange{2, 4}).has_value());
+  const auto again = chain.accept(2, header(5, 50, 0), OrdinalRange{2, 4});
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(*again, Chain::Step::kSkip);
+}
+
 }  // namespace
 }  // namespace postrider

@@ -61,5 +61,15 @@ TEST(Place, AfterASearchWithoutAResultItWaits) {
   EXPECT_TRUE(std::holds_alternative<WaitForStream>(*place_after_search(cursor(), std::nullopt)));
 }
 
+TEST(Place, AfterASearchADeclaredHoleIsTheChainsToJudge) {
+  auto behind = found(3, 99);
+  behind.hole = OrdinalRange{91, 98};
+  EXPECT_EQ(std::get<ReadFrom>(*place_after_search(cursor(), behind)).seq, 3U);
+  behind.hole = OrdinalRange{50, 98};
+  EXPECT_EQ(std::get<ReadFrom>(*place_after_search(cursor(), behind)).seq, 3U);
+  behind.hole = OrdinalRange{95, 98};
+  EXPECT_EQ(place_after_search(cursor(), behind).error().kind, ErrorKind::kStreamBehind);
+}
+
 }  // namespace
 }  // namespace postrider

@@ -274,5 +274,70 @@ TEST(Decision, AnEpochThatWasNeverOpenedHalts) {
   expect_halt(facts, ErrorKind::kForeignMessage);
 }
 
+// A source that was repaired: ordinals up to 20 are used, the stream still ends with the tenth, and
+// nothing was published behind it yet.
+Facts repaired() {
+  Facts facts = normal();
+  facts.checkpoint.mark = {10, 20, {1, Lsn{}, 0, std::nullopt}, {}, 2};
+  facts.checkpoint.confirm_to = facts.slot.confirmed = Lsn{0x8000};
+  facts.newest_epoch = 2;
+  return facts;
+}
+
+TEST(Decision, BehindAHoleItGoesOnFromTheSlotWhateverTheTailIs) {
+  for (const Tail& tail : {Tail(repaired().tail), Tail(TailGone{}),
+                           Tail(PositionHeader{10, at(Lsn{0xF000}), {100, 1000}, 1, true})}) {
+    auto facts = repaired();
+    facts.tail = tail;
+    const auto start = decide(facts);
+    ASSERT_TRUE(start.has_value()) << start.error().context;
+    EXPECT_EQ(start->mark, facts.checkpoint.mark);
+    EXPECT_TRUE(start->start_lsn.is_none());
+    EXPECT_FALSE(start->verify_first);
+    EXPECT_EQ(start->skip, 0U);
+  }
+}
+
+TEST(Decision, BehindAHoleThatWasPublishedItGoesOnAfterTheTail) {
+  auto facts = repaired();
+  facts.stream->last_seq = 12;
+  facts.tail = PositionHeader{22, at(Lsn{0x8500}), {200, 2000}, 2, true};
+  const auto start = decide(facts);
+  ASSERT_TRUE(start.has_value()) << start.error().context;
+  EXPECT_EQ(start->mark.ordinal, 22U);
+  EXPECT_TRUE(start->verify_first);
+  facts.tail = PositionHeader{22, at(Lsn{0x8500}), {200, 2000}, 1, true};
+  expect_halt(facts, ErrorKind::kForeignMessage);  // of a relay from before the repair
+  facts.tail = TailGone{};
+  const auto counted = decide(facts);
+  ASSERT_TRUE(counted.has_value()) << counted.error().context;
+  EXPECT_EQ(counted->skip, 2U);
+}
+
+TEST(Decision, BehindAHoleAStreamWithMessagesIsNotReplaced) {
+  auto facts = repaired();
+  facts.stream->incarnation = "another";
+  expect_halt(facts, ErrorKind::kDurableEventsLost);
+  facts = repaired();
+  facts.stream->last_seq = 9;
+  expect_halt(facts, ErrorKind::kDurableEventsLost);
+}
+
+TEST(Decision, BehindAHoleAMissingStreamIsMadeAndBoundWithItsOrdinal) {
+  auto facts = repaired();
+  facts.checkpoint.mark.seq = 0;
+  facts.checkpoint.incarnation = "";
+  facts.stream.reset();
+  auto start = decide(facts);
+  ASSERT_TRUE(start.has_value()) << start.error().context;
+  EXPECT_TRUE(start->create_stream && start->bind_stream);
+  EXPECT_EQ(start->mark.ordinal, 20U);
+  // And once more, when that young one is lost.
+  facts.checkpoint.incarnation = "lost";
+  start = decide(facts);
+  ASSERT_TRUE(start.has_value()) << start.error().context;
+  EXPECT_TRUE(start->create_stream);
+}
+
 }  // namespace
 }  // namespace postrider

@@ -123,5 +123,20 @@ TEST(Epochs, RefuseTextThatIsNotTheirs) {
   }
 }
 
+TEST(Epochs, ReopenedByARepairDeclareItsHoleUntilItIsPublished) {
+  auto epochs = three();
+  epochs.reopen(3, Lsn{0x400}, OrdinalRange{11, 20});
+  EXPECT_EQ(epochs.newest().number, 4U);
+  EXPECT_EQ(epochs.at(Lsn{0x1}).number, 4U) << "what was before is forgotten";
+  EXPECT_EQ(epochs.newest().settings, settings(false));
+  // Other settings before the first message behind the hole: it is theirs to declare.
+  epochs.open(3, Lsn{0x500}, settings(true));
+  const auto read = Epochs::from_json(epochs.to_json());
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->at(Lsn{0x400}).hole, (OrdinalRange{11, 20}));
+  EXPECT_EQ(read->newest().hole, (OrdinalRange{11, 20}));
+  EXPECT_FALSE(Epochs::from_json(three().to_json())->newest().hole);
+}
+
 }  // namespace
 }  // namespace postrider

@@ -105,5 +105,13 @@ TEST_F(EncoderTest, RefusesControlCharactersInKeyAndType) {
   expect_refusal();
 }
 
+TEST_F(EncoderTest, TheFirstMessageBehindAHoleDeclaresIt) {
+  epoch_.hole = OrdinalRange{5, 11};
+  ASSERT_TRUE(encode(assembled_, 12, message_));
+  EXPECT_EQ(header("Postrider-Hole"), "5-11");
+  ASSERT_TRUE(encode(assembled_, 13, message_));
+  EXPECT_FALSE(header("Postrider-Hole"));
+}
+
 }  // namespace
 }  // namespace postrider

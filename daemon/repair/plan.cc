@@ -1,0 +1,37 @@
+#include "daemon/repair/plan.h"
+
+#include <algorithm>
+
+namespace postrider {
+namespace {
+
+// The newest ordinal that is still good. Where no message can be read, the row's sequence and
+// ordinal tell what the stream's last sequence must have held: they rise together.
+std::uint64_t good_ordinal(const Checkpoint& row, const StreamContent& stream) {
+  if (stream.kept_seq != 0) return stream.kept_ordinal;
+  if (!stream.exists || !stream.same_incarnation) return 0;
+  const auto& mark = row.mark;
+  if (stream.last_seq >= mark.seq) return mark.ordinal + (stream.last_seq - mark.seq);
+  const std::uint64_t missing = mark.seq - stream.last_seq;
+  return mark.ordinal > missing ? mark.ordinal - missing : 0;
+}
+
+}  // namespace
+
+RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
+                       std::uint64_t used_before, std::optional<std::uint64_t> void_after) {
+  RepairPlan plan;
+  plan.last_seq = stream.last_seq;
+  std::uint64_t good = good_ordinal(row, stream);
+  // Messages that were counted and cannot be read any more may have had ordinals, too.
+  const std::uint64_t used =
+      std::max({good, row.mark.ordinal, stream.highest_ordinal, used_before});
+  if (void_after) good = std::min(good, *void_after);
+  const bool cut = void_after || stream.behind > 0;
+  plan.keep_seq = cut ? stream.kept_seq : stream.last_seq;
+  plan.next_ordinal = used + 1;
+  if (good < used) plan.hole = OrdinalRange{good + 1, used};
+  return plan;
+}
+
+}  // namespace postrider

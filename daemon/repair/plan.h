@@ -1,0 +1,44 @@
+// What a repair keeps of the stream, and with which ordinal the source goes on. Pure.
+//
+// Everything up to the end of a transaction is kept. What stands behind it is deleted: it is void,
+// or the beginning of a transaction that is sent again as a whole. The ordinals from there on that
+// may have been given to events, in this stream or in one that was lost, are never given again:
+// they are the hole that the next message declares.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "relay/progress/mark.h"
+
+namespace postrider {
+
+// What reading the stream from end to end has shown. Zero where there is no stream.
+struct StreamContent {
+  bool exists = false;
+  bool same_incarnation = false;  // as the checkpoint row's
+  std::uint64_t last_seq = 0;     // of the stream
+  std::uint64_t kept_seq = 0;  // newest message that is kept, the last of its transaction; 0: none
+  std::uint64_t kept_ordinal = 0;     // its ordinal
+  std::uint64_t highest_ordinal = 0;  // of any message that can be read
+  std::uint64_t behind = 0;           // messages behind it that can be read
+};
+
+struct RepairPlan {
+  std::uint64_t keep_seq = 0;  // messages behind it are deleted
+  std::uint64_t last_seq = 0;  // of the stream, which deleting does not change
+  std::uint64_t next_ordinal = 1;
+  std::optional<OrdinalRange> hole;
+
+  friend bool operator==(const RepairPlan&, const RepairPlan&) = default;
+};
+
+// `used_before`: ordinals up to it were set aside by a repair that did not end; 0: there was none.
+// `void_after`: the operator's word that what has a higher ordinal is void.
+[[nodiscard]] RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
+                                     std::uint64_t used_before,
+                                     std::optional<std::uint64_t> void_after);
+
+}  // namespace postrider

@@ -1,0 +1,333 @@
+#include "daemon/repair/repair.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/failpoint.h"
+#include "base/wake.h"
+#include "daemon/repair/missing.h"
+#include "daemon/verify/outbox_rows.h"
+#include "daemon/verify/spill.h"
+#include "daemon/verify/stream_scan.h"
+#include "migrations/migrations.h"
+#include "readmodel/verify/source_snapshot.h"
+#include "relay/ownership.h"
+#include "relay/postgres/source.h"
+#include "relay/session_start.h"
+#include "relay/status.h"
+
+namespace postrider {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr milliseconds kConnectTimeout{5'000};
+constexpr milliseconds kPoll{100};
+constexpr seconds kOwnerPatience{10};  // for a relay that has just ended, or is dead
+constexpr seconds kSlotTimeout{60};    // for transactions that are open
+constexpr seconds kWriterTimeout{60};  // for transactions that write into the wal store
+
+// What only the operator can decide: whether the stream or the source is right.
+bool is_divergence(ErrorKind kind) {
+  return kind == ErrorKind::kSourceWentBack || kind == ErrorKind::kTimelineDiverged ||
+         kind == ErrorKind::kHistoryDiffers || kind == ErrorKind::kForeignMessage;
+}
+
+// What this source's slot, stream or publication lack, and a repair brings back.
+bool is_repairable(ErrorKind kind) {
+  return is_divergence(kind) || kind == ErrorKind::kSlotMissing ||
+         kind == ErrorKind::kSlotUnusable || kind == ErrorKind::kDurableEventsLost ||
+         kind == ErrorKind::kPublicationMissing || kind == ErrorKind::kRepairUnfinished;
+}
+
+class Repair {
+ public:
+  explicit Repair(const RepairOptions& options)
+      : options_(options),
+        relay_(options.relay),
+        source_(relay_.source.conninfo, "postrider repair " + relay_.source.name),
+        wal_(ReplicationOptions{relay_.source.conninfo, "postrider_" + relay_.source.name,
+                                relay_.wal_sender_timeout}),
+        client_(relay_.nats, "postrider repair " + relay_.source.name, kConnectTimeout) {}
+
+  RepairReport run() {
+    source_.require_schema(latest_service_schema_version());
+    if (!options_.dry_run) own();
+    read_row();
+    begun_ = read_begun_repair(source_.connection(), relay_.source.name);
+    void_after_ = options_.void_after;
+    if (begun_ && begun_->void_after)
+      void_after_ = std::min(void_after_.value_or(*begun_->void_after), *begun_->void_after);
+    diagnose();
+    if (report_.reason.empty() && !void_after_) return std::move(report_);
+    report_.by_commit_time =
+        RepairRow(options_.owner_conninfo, relay_.source.name, row_.session).tracks_commit_times();
+    report_.wal_store = row_.wal_store || epochs_.any_messages();
+    for (const auto& rule : relay_.outboxes) report_.outboxes.push_back(rule.table);
+    scan();
+    report_.plan = plan_repair(row_, content_, begun_ ? begun_->used : 0, void_after_);
+    if (options_.dry_run || (report_.needs_word && !void_after_)) {
+      compare(OutboxRows(relay_.source.conninfo));
+      return std::move(report_);
+    }
+    carry_out();
+    report_.done = true;
+    return std::move(report_);
+  }
+
+ private:
+  void own() {
+    ownership_.emplace(relay_, wake_, watch_, board_);
+    const auto deadline = Clock::now() + kOwnerPatience;
+    const bool ours =
+        ownership_->acquire([&] { return Clock::now() > deadline; }, [](const std::string&) {});
+    if (!ours)
+      throw Failure(ErrorKind::kSessionFenced,
+                    "a relay, or another repair, owns source " + relay_.source.name,
+                    "stop it first: a repair takes the relay's place");
+    // Fences every session before it; a walsender that is left is the past.
+    row_ = source_.open_session(relay_.source.name);
+    if (const auto slot = source_.slot(relay_.source.slot); slot.active_pid)
+      source_.terminate(*slot.active_pid);
+  }
+
+  void read_row() {
+    auto row = source_.read_checkpoint(relay_.source.name);
+    if (!row)
+      throw Failure(ErrorKind::kNotInitialised, "source " + relay_.source.name + " has no row",
+                    "run `postrider migrate up`");
+    row_ = std::move(*row);
+    require_binding(row_, relay_.source.slot, relay_.source.publication);
+    epochs_ = value_or_throw(row_.epochs_json == "[]" ? Result<Epochs>(Epochs())
+                                                      : Epochs::from_json(row_.epochs_json));
+  }
+
+  void diagnose() {
+    identity_ = wal_.identify();
+    history_ = wal_.timeline_history(identity_.timeline);
+    stream_ = client_.stream_info(relay_.stream.name);
+    const auto start = decide(gather_facts(relay_, client_, stream_, identity_, history_, row_,
+                                           epochs_, source_.slot(relay_.source.slot).facts));
+    std::optional<Error> error;
+    if (row_.repairing)
+      error = Error{ErrorKind::kRepairUnfinished, "a repair has begun and not ended", ""};
+    if (!start) error = start.error();
+    if (!error) error = publication_error();
+    if (!error) return;
+    if (!is_repairable(error->kind)) throw Failure(*error);
+    report_.reason = std::string(info(error->kind).name) + ": " + error->context;
+    report_.needs_word = is_divergence(error->kind);
+    reused_lsns_ = error->kind == ErrorKind::kSourceWentBack;
+  }
+
+  std::optional<Error> publication_error() {
+    try {
+      require_publication(source_.publication(relay_.source.publication), row_.publication_version);
+      if (epochs_.any_captures())
+        require_capture(capture_publication(relay_.source.publication),
+                        source_.capture_problem(relay_.source.name));
+    } catch (const Failure& failure) {
+      return failure.error();
+    }
+    return std::nullopt;
+  }
+
+  // The stream from end to end: what is kept, what is void, and which events it holds.
+  void scan() {
+    content_ = {};
+    content_.exists = stream_.has_value();
+    if (!stream_) return;
+    content_.same_incarnation = stream_->created == row_.incarnation;
+    content_.last_seq = stream_->last_seq;
+    scan_.emplace(relay_, findings_);
+    scan_->observe([&](const ReceivedEvent& event) { take(event); });
+    (void)scan_->read_to_end();
+    content_.behind = report_.voided.size() + report_.torn;
+    if (!report_.voided.empty() && !void_after_) report_.needs_word = true;
+  }
+
+  void take(const ReceivedEvent& event) {
+    const auto ordinal = event.place.ordinal;
+    content_.highest_ordinal = std::max(content_.highest_ordinal, ordinal);
+    if (ordinal != 0 && report_.voided.empty() && (!void_after_ || ordinal <= *void_after_) &&
+        is_history(event)) {
+      // A row change has no id to prove it by.
+      if (event.id.empty() && ordinal > row_.mark.ordinal) note_unproven(ordinal);
+      ++report_.torn;
+      if (!event.place.last) return;
+      report_.torn = 0;
+      content_.kept_seq = event.seq;
+      content_.kept_ordinal = ordinal;
+      if (ordinal > row_.mark.ordinal) ends_.push_back(ordinal);
+      return;
+    }
+    report_.voided.push_back({event.seq, ordinal,
+                              ordinal == 0 ? "" : event.place.position.to_string(), event.subject,
+                              event.id});
+  }
+
+  // Of commits that this server has had.
+  bool is_history(const ReceivedEvent& event) const {
+    return history_.contains(event.place.position.timeline, event.place.position.commit_lsn) &&
+           event.place.position.commit_lsn <= identity_.flushed;
+  }
+
+  void note_unproven(std::uint64_t ordinal) {
+    unproven_ = unproven_ ? std::min(*unproven_, ordinal) : ordinal;
+  }
+
+  // Rows against what is kept of the stream.
+  void compare(OutboxRows&& rows) {
+    Spill<OutboxRow> spilled(kPartitions);
+    std::vector<OutboxRow> page;
+    while (rows.next(page))
+      for (const auto& row : page) spilled.add(partition_of(row.id), row);
+    MissingRows found;
+    for (std::size_t i = 0; i < kPartitions; ++i) {
+      auto part = spilled.read(i);
+      auto events = scan_ ? scan_->events().read(i) : std::vector<StoredEvent>();
+      if (const auto first = first_unproven(part, events, row_.mark.ordinal)) note_unproven(*first);
+      find_missing(std::move(part), std::move(events), content_.kept_ordinal, horizon_us(), found);
+    }
+    report_.missing = std::move(found.rows);
+    report_.present = found.present;
+    report_.uncertain = found.uncertain;
+    std::ranges::sort(report_.missing, [](const auto& a, const auto& b) {
+      return std::tie(a.xid, a.command) < std::tie(b.xid, b.command);
+    });
+    if (report_.needs_word) report_.suggested = suggestion();
+  }
+
+  // A fork and a foreign message say where the history ends. Where LSNs were used again only the
+  // rows do: the end of the last transaction before the first event without one.
+  std::uint64_t suggestion() const {
+    if (reused_lsns_ && unproven_) {
+      const auto end = std::ranges::lower_bound(ends_, *unproven_);
+      return end == ends_.begin() ? row_.mark.ordinal : *std::prev(end);
+    }
+    return content_.kept_ordinal;
+  }
+
+  // A transaction that began after the newest event known to be published was committed, or after
+  // the oldest that the stream still holds, is not among those that have aged out.
+  std::optional<std::int64_t> horizon_us() const {
+    if (!scan_ || !scan_->horizon_us()) return std::nullopt;
+    const auto newest = row_.mark.names_message() && content_.same_incarnation
+                            ? row_.mark.fingerprint.commit_time_us
+                            : *scan_->horizon_us();
+    return std::min(*scan_->horizon_us(), newest);
+  }
+
+  void carry_out() {
+    if (const auto publication = source_.publication(relay_.source.publication);
+        !publication.problem.empty())
+      require_publication(publication, row_.publication_version);  // throws, with the remedy
+    require_deletable();
+    RepairRow row(options_.owner_conninfo, relay_.source.name, row_.session);
+    POSTRIDER_FAILPOINT("repair.before_begin");
+    row.begin({report_.plan.next_ordinal - 1, void_after_}, kWriterTimeout);
+    POSTRIDER_FAILPOINT("repair.after_begin");
+    delete_void();
+    const auto slot = source_.slot(relay_.source.slot);
+    if (slot.facts.exists) drop_slot(slot.facts);
+    POSTRIDER_FAILPOINT("repair.after_drop_slot");
+    SourceSnapshot snapshot(relay_.source.conninfo);
+    if (!snapshot.take_with_slot(relay_.source.slot, kSlotTimeout))
+      throw Failure(ErrorKind::kPostgresUnavailable,
+                    "making slot " + relay_.source.slot + " waited " +
+                        std::to_string(kSlotTimeout.count()) + " s for transactions that are open",
+                    "end them (pg_stat_activity, pg_prepared_xacts) and run the repair again");
+    POSTRIDER_FAILPOINT("repair.after_make_slot");
+    compare(OutboxRows(relay_.source.conninfo, snapshot.name()));
+    // Without one nothing was published yet, and the first will cover everything.
+    if (!epochs_.empty()) epochs_.reopen(snapshot.timeline(), snapshot.point(), report_.plan.hole);
+    if (!ownership_->held())
+      throw Failure(ErrorKind::kSessionFenced, "the lock of the source was lost",
+                    "run the repair again");
+    report_.backfills =
+        row.finish({relay_.source.slot, snapshot.name(), snapshot.point(), snapshot.timeline(),
+                    snapshot.system_id(), stream_ ? stream_->created : "", epochs_.to_json(),
+                    epochs_.empty() ? 0 : epochs_.newest().number},
+                   report_.plan, report_.missing, report_.outboxes);
+  }
+
+  // Its walsender was ended; that takes a moment.
+  void drop_slot(const SlotFacts& slot) {
+    if (slot.other_database)
+      throw Failure(ErrorKind::kSlotUnusable,
+                    "slot " + relay_.source.slot + " is another database's",
+                    "set source.slot to a name of its own");
+    const auto deadline = Clock::now() + kOwnerPatience;
+    while (!source_.drop_slot(relay_.source.slot)) {
+      if (Clock::now() > deadline)
+        throw Failure(
+            ErrorKind::kPostgresUnavailable,
+            "slot " + relay_.source.slot + " is in use and cannot be dropped",
+            "stop who uses it (pg_replication_slots.active_pid) and run the repair again");
+      (void)wake_.wait_for(kPoll);
+    }
+  }
+
+  void require_deletable() const {
+    if (report_.plan.keep_seq == report_.plan.last_seq || !stream_ || !stream_->deny_delete) return;
+    throw Failure(ErrorKind::kStreamSettings,
+                  "stream \"" + stream_->name + "\" was made with deny_delete: the " +
+                      std::to_string(report_.plan.last_seq - report_.plan.keep_seq) +
+                      " void messages cannot be deleted",
+                  "nats stream backup, restore it with a configuration without deny_delete, and "
+                  "run the repair again (docs/operating.md, \"Repair\")");
+  }
+
+  void delete_void() {
+    for (auto seq = report_.plan.last_seq; seq > report_.plan.keep_seq; --seq) {
+      const auto answer = client_.request("$JS.API.STREAM.MSG.DELETE." + relay_.stream.name,
+                                          nlohmann::json{{"seq", seq}}.dump());
+      // A run before this one may have deleted it.
+      if (const auto error = wire::find_api_error(answer);
+          error && client_.message(relay_.stream.name, seq))
+        throw Failure(ErrorKind::kNoPermission,
+                      "the void message at sequence " + std::to_string(seq) +
+                          " cannot be deleted: " + error->description,
+                      "run the repair as a NATS user that may (--set nats.user=... or nats.creds)");
+      POSTRIDER_FAILPOINT("repair.after_delete");
+    }
+  }
+
+  const RepairOptions& options_;
+  const RelayOptions& relay_;
+  Source source_;
+  ReplicationConnection wal_;
+  JetStreamClient client_;
+  Wake wake_;
+  SqlWatch watch_;
+  StatusBoard board_;
+  std::optional<Ownership> ownership_;
+
+  Checkpoint row_;
+  Epochs epochs_;
+  SystemIdentity identity_;
+  TimelineHistory history_{1};
+  std::optional<wire::StreamInfo> stream_;
+  std::optional<BegunRepair> begun_;
+  std::optional<std::uint64_t> void_after_;
+  StreamFindings findings_{0};
+  std::optional<StreamScan> scan_;
+  StreamContent content_;
+  std::optional<std::uint64_t> unproven_;
+  bool reused_lsns_ = false;
+  std::vector<std::uint64_t> ends_;  // of transactions behind the checkpoint
+  RepairReport report_;
+};
+
+}  // namespace
+
+RepairReport repair(const RepairOptions& options) {
+  return Repair(options).run();
+}
+
+}  // namespace postrider

@@ -1,0 +1,72 @@
+// What a repair writes into the source, as the outbox's owner: that it has begun, and its end. Each
+// is one transaction, fenced by the session number: kSessionFenced when a newer session exists.
+// Throws Failure. Not thread-safe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/postgres/sql.h"
+#include "daemon/repair/plan.h"
+#include "daemon/verify/stream_join.h"
+#include "postrider/lsn.h"
+
+namespace postrider {
+
+// A repair that has begun: `outbox.checkpoint.repair`.
+struct BegunRepair {
+  std::uint64_t used = 0;                   // ordinals up to it are set aside
+  std::optional<std::uint64_t> void_after;  // the operator's word, which later runs keep
+};
+
+struct RepairedRow {
+  std::string slot;
+  std::string snapshot;  // exported at the slot's consistent point
+  Lsn point;
+  std::uint32_t timeline = 0;
+  std::string system_id;
+  std::string incarnation;  // of the stream; empty: there is none
+  std::string epochs_json;
+  std::uint32_t epoch = 0;
+};
+
+// What came of sending captured tables again.
+struct OrderedBackfill {
+  std::string table;
+  std::string problem;  // why it was not ordered; empty: it was
+};
+
+class RepairRow {
+ public:
+  RepairRow(const std::string& owner_conninfo, std::string source, std::int64_t session);
+  ~RepairRow();
+  RepairRow(const RepairRow&) = delete;
+  RepairRow& operator=(const RepairRow&) = delete;
+
+  // From here on no relay begins a session. Closes the wal store: waits for its writers, at most
+  // `limit`.
+  void begin(const BegunRepair& begun, std::chrono::milliseconds limit);
+
+  // True where the server keeps commit times, by which the rows are then ordered.
+  [[nodiscard]] bool tracks_commit_times();
+
+  // In one transaction: writes the rows of `missing` into the WAL again under their ids, orders a
+  // replacing backfill of each captured table but `outboxes`, and makes the row vouch for the slot.
+  [[nodiscard]] std::vector<OrderedBackfill> finish(const RepairedRow& row, const RepairPlan& plan,
+                                                    const std::vector<OutboxRow>& missing,
+                                                    const std::vector<std::string>& outboxes);
+
+ private:
+  std::unique_ptr<pqxx::connection> connection_;
+  std::string source_;
+  std::int64_t session_;
+};
+
+// Nothing: none has begun. Throws what libpqxx throws.
+[[nodiscard]] std::optional<BegunRepair> read_begun_repair(pqxx::connection& connection,
+                                                           const std::string& source);
+
+}  // namespace postrider

@@ -1,0 +1,498 @@
+// `postrider repair`: the source lost its slot, or the stream its events, or both disagree.
+// Whatever was committed must be in the stream once afterwards, and whatever was not must not be.
+#include <libpq-fe.h>
+#include <signal.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/support/readmodel_world.h"
+
+namespace postrider::test {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+constexpr std::chrono::milliseconds kPatience{60'000};
+constexpr int kSourceWentBack = 21;
+constexpr int kTimelineDiverged = 22;
+constexpr int kSlotMissing = 23;
+constexpr int kDurableEventsLost = 25;
+constexpr int kHistoryDiffers = 26;
+constexpr int kForeignMessage = 27;
+constexpr int kPublicationMissing = 31;
+constexpr int kRepairUnfinished = 43;
+
+class Connection {
+ public:
+  explicit Connection(const std::string& conninfo)
+      : connection_(PQconnectdb(conninfo.c_str()), &PQfinish) {}
+  void run(const std::string& statement) const {
+    const std::unique_ptr<PGresult, void (*)(PGresult*)> result(
+        PQexec(connection_.get(), statement.c_str()), &PQclear);
+    const auto status = PQresultStatus(result.get());
+    EXPECT_TRUE(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
+        << PQerrorMessage(connection_.get());
+  }
+
+ private:
+  std::unique_ptr<PGconn, void (*)(PGconn*)> connection_;
+};
+
+template <class Base>
+class Repairing : public Base {
+ protected:
+  void emit(int events) {
+    this->app_sql("SELECT count(outbox.emit('e', to_jsonb(g))) FROM generate_series(1, " +
+                  std::to_string(events) + ") g");
+  }
+  int repair(std::vector<std::string> arguments = {}, const Settings& settings = World::quick()) {
+    arguments.insert(arguments.begin(),
+                     {"repair", "--config", this->write_config(settings, "repair").string()});
+    return this->postrider(arguments);
+  }
+  void expect_halt(int exit_code, const Settings& settings = World::quick()) {
+    const auto relay = this->start_relay(settings, {}, "halting");
+    EXPECT_EQ(relay->wait(kPatience), exit_code) << relay->log();
+    EXPECT_NE(relay->log().find("remedy: "), std::string::npos) << relay->log();
+  }
+  // Waits until everything that is in the stream is confirmed.
+  void carry_until_confirmed() {
+    const auto relay = this->start_relay();
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return this->sql(
+                     "SELECT ordinal >= (SELECT count(*) FROM outbox.events) AND ordinal > 0 "
+                     "FROM outbox.checkpoint") == "t";
+        },
+        kPatience))
+        << relay->log();
+  }
+  // Of table store events: the stream holds each committed one once, ordinals are given once, and a
+  // gap is declared.
+  void expect_exact() {
+    std::set<std::string> ids;
+    std::uint64_t ordinal = 0;
+    for (const auto& message : this->nats_client().read_stream(kStream)) {
+      const auto id = message.header("Postrider-Id").value_or("");
+      EXPECT_TRUE(ids.insert(id).second) << "twice: " << id;
+      const auto position = message.header("Postrider-Position").value_or("");
+      const auto here = std::stoull(position.substr(3));
+      if (const auto hole = message.header("Postrider-Hole"))
+        EXPECT_EQ(*hole, std::to_string(ordinal + 1) + "-" + std::to_string(here - 1));
+      else
+        EXPECT_EQ(here, ordinal + 1) << position;
+      ordinal = here;
+    }
+    EXPECT_EQ(std::to_string(ids.size()), this->sql("SELECT count(*) FROM outbox.events"));
+    std::string listed;
+    for (const auto& id : ids) listed += (listed.empty() ? "('" : ",('") + id + "')";
+    EXPECT_EQ(this->sql("SELECT count(*) FROM (VALUES " + listed +
+                        ") AS s (id) WHERE NOT EXISTS (SELECT 1 FROM outbox.events e "
+                        "WHERE e.id = s.id::uuid)"),
+              "0");
+    EXPECT_EQ(this->postrider({"verify", "stream", "--config",
+                               this->write_config(World::quick(), "verify").string()}),
+              0)
+        << this->output();
+  }
+  // The whole data folder, as a backup of a stopped server has it.
+  void copy_data(const fs::path& from, const fs::path& to) {
+    fs::remove_all(to);
+    ASSERT_EQ(dev::run({{"cp", "-a", from.string(), to.string()}, {}, {}, {}, false}), 0);
+  }
+};
+
+class Repair : public Repairing<World> {};
+
+TEST_F(Repair, HasNothingToDoWhereNothingIsWrong) {
+  emit(10);
+  catch_up();
+  EXPECT_EQ(repair({"--dry-run"}), 0) << output();
+  EXPECT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("nothing to repair"), std::string::npos) << output();
+  emit(10);
+  catch_up();
+  expect_exact();
+}
+
+TEST_F(Repair, SendsWhatALostSlotWouldHaveSent) {
+  emit(100);
+  catch_up();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  emit(50);
+  expect_halt(kSlotMissing);
+  ASSERT_EQ(repair({"--dry-run", "--json"}), 1) << output();
+  const auto report = Json::parse(output());
+  EXPECT_EQ(report["missing"].size(), 50U) << output();
+  EXPECT_EQ(report["present"], 100) << output();
+  EXPECT_EQ(sql("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'postrider_shop'"),
+            "0");
+  expect_halt(kSlotMissing);
+
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("send again  50 events"), std::string::npos) << output();
+  emit(30);
+  catch_up();
+  EXPECT_EQ(last_seq(), 180U);
+  expect_exact();
+  EXPECT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("nothing to repair"), std::string::npos) << output();
+}
+
+TEST_F(Repair, KeepsTheOrderOfCommitsWhereTheServerKnowsThem) {
+  sql("ALTER SYSTEM SET track_commit_timestamp = on");
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  postgres_.start();
+  emit(1);
+  catch_up();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  // The second transaction commits first.
+  const Connection one(conninfo("app"));
+  const Connection two(conninfo("app"));
+  one.run("BEGIN");
+  one.run("SELECT outbox.emit('first', '1')");
+  two.run("BEGIN");
+  two.run("SELECT outbox.emit('second', '1')");
+  two.run("SELECT outbox.emit('second', '2')");
+  two.run("COMMIT");
+  one.run("COMMIT");
+  ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  std::string order;
+  for (const auto& message : nats_client().read_stream(kStream))
+    order += message.subject + "=" + message.data + " ";
+  EXPECT_EQ(order, "shop.e=1 shop.second=1 shop.second=2 shop.first=1 ");
+}
+
+TEST_F(Repair, WaitsForNobodyAndLosesNothingUnderLoad) {
+  auto options = writers();
+  options.wal_store = false;
+  emit(10);
+  catch_up();
+  Workload workload(options);
+  workload.wait_for_more(100);
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  workload.wait_for_more(200);
+  ASSERT_EQ(repair(), 0) << output();
+  workload.wait_for_more(100);
+  workload.stop();
+  catch_up();
+  expect_exact();
+}
+
+TEST_F(Repair, OfASlotThatSomebodyMadeAnew) {
+  emit(10);
+  catch_up();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  emit(20);
+  sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'pgoutput')");
+  emit(5);
+  ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  EXPECT_EQ(last_seq(), 35U);
+  expect_exact();
+}
+
+TEST_F(Repair, BeforeTheFirstEventWasEverCarried) {
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  emit(20);
+  ASSERT_EQ(repair(), 0) << output();
+  emit(5);
+  catch_up();
+  EXPECT_EQ(last_seq(), 25U);
+  expect_exact();
+}
+
+TEST_F(Repair, OfAPublicationThatWasAway) {
+  emit(10);
+  catch_up();
+  sql("DROP PUBLICATION postrider");
+  emit(20);
+  expect_halt(kPublicationMissing);
+  EXPECT_EQ(repair(), kPublicationMissing) << output();
+  ASSERT_EQ(postrider({"migrate", "up", "--config", write_config(quick(), "up").string()}), 0);
+  ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  expect_exact();
+}
+
+TEST_F(Repair, OfAStreamThatIsGone) {
+  emit(40);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  nats_client().api("STREAM.DELETE.SHOP");
+  emit(10);
+  expect_halt(kDurableEventsLost);
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("hole        ordinals 1-40"), std::string::npos) << output();
+  // Other settings open an epoch before anything is published: it declares the hole, too.
+  auto settings = quick();
+  settings["relay.message_id"] = "false";
+  catch_up(settings);
+  EXPECT_EQ(last_seq(), 50U);
+  expect_exact();
+  // A young stream may be lost once more: nothing of it was confirmed.
+  nats_client().api("STREAM.DELETE.SHOP");
+  emit(5);
+  catch_up(unconfirmed());
+  EXPECT_EQ(last_seq(), 55U);
+  expect_exact();
+}
+
+TEST_F(Repair, OfADurableTailThatTheBrokerLost) {
+  emit(40);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  ASSERT_TRUE(nats_.stop());
+  fs::copy(nats_.store(), folder_ / "earlier", fs::copy_options::recursive);
+  nats_.start();
+  emit(30);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  fs::remove_all(nats_.store());
+  fs::rename(folder_ / "earlier", nats_.store());
+  nats_.start();
+  emit(7);
+  expect_halt(kDurableEventsLost);
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("hole        ordinals 41-70"), std::string::npos) << output();
+  catch_up();
+  expect_exact();
+  // Once more, behind a hole.
+  emit(3);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  emit(4);
+  ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  expect_exact();
+}
+
+// The stream ends in the middle of a transaction: what it holds of it is sent again with the rest.
+TEST_F(Repair, OfATransactionThatTheStreamHoldsHalfOf) {
+  emit(5);
+  catch_up();
+  emit(400);
+  const auto relay = start_relay(unconfirmed(), "publish.after_send=kill@200");
+  ASSERT_EQ(relay->wait(kPatience), 128 + SIGKILL) << relay->log();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  ASSERT_GT(last_seq(), 5U);
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("it is sent again whole"), std::string::npos) << output();
+  catch_up();
+  expect_exact();
+}
+
+TEST_F(Repair, DeletesWhatAPromotionMadeVoidOnTheOperatorsWord) {
+  sql("ALTER SYSTEM SET restore_command = 'false'");
+  emit(10);
+  catch_up(unconfirmed());
+  const auto data = postgres_.options().data;
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "standby"));
+  postgres_.start();
+  emit(300);
+  catch_up(unconfirmed());
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  fs::remove_all(data);
+  fs::rename(folder_ / "standby", data);
+  std::ofstream(data / "recovery.signal").close();
+  postgres_.start();
+  ASSERT_TRUE(dev::wait_until([&] { return sql("SELECT pg_is_in_recovery()") == "f"; }, kPatience));
+  emit(50);
+  expect_halt(kTimelineDiverged, unconfirmed());
+  EXPECT_EQ(repair(), 1) << output();
+  EXPECT_NE(output().find("delete      300 void messages"), std::string::npos) << output();
+  EXPECT_NE(output().find("--void-after 10 "), std::string::npos) << output();
+  EXPECT_EQ(last_seq(), 310U);
+  ASSERT_EQ(repair({"--void-after", "10"}), 0) << output();
+  // A broker that is restarted behind the deleted messages goes on behind their sequences.
+  ASSERT_TRUE(nats_.stop());
+  nats_.start();
+  emit(5);
+  catch_up();
+  EXPECT_EQ(last_seq(), 365U);
+  expect_exact();
+}
+
+// The restored server's new commits reuse LSNs of the old ones: content alone tells them apart.
+TEST_F(Repair, TakesBackWhatARestoredBackupNeverHad) {
+  emit(10);
+  catch_up(unconfirmed());
+  const auto data = postgres_.options().data;
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
+  postgres_.start();
+  emit(20);
+  catch_up(unconfirmed());
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  fs::remove_all(data);
+  fs::rename(folder_ / "backup", data);
+  postgres_.start();
+  expect_halt(kSourceWentBack, unconfirmed());
+  for (int i = 0; i < 100; ++i) emit(3);
+  expect_halt(kHistoryDiffers, unconfirmed());
+  ASSERT_EQ(repair({"--void-after", "10"}), 0) << output();
+  catch_up();
+  EXPECT_EQ(last_seq(), 330U);
+  expect_exact();
+}
+
+TEST_F(Repair, SaysWhichOrdinalIsTheLastThatARestoredBackupHas) {
+  emit(10);
+  catch_up(unconfirmed());
+  const auto data = postgres_.options().data;
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
+  postgres_.start();
+  for (int i = 0; i < 10; ++i) emit(20);
+  catch_up(unconfirmed());
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  fs::remove_all(data);
+  fs::rename(folder_ / "backup", data);
+  postgres_.start();
+  ASSERT_EQ(repair({"--dry-run", "--json"}), 1) << output();
+  EXPECT_EQ(Json::parse(output())["void_after"], 10) << output();
+}
+
+TEST_F(Repair, TakesBackAForeignMessage) {
+  emit(10);
+  catch_up();
+  nats_client().publish("shop.intruder", "hello");
+  expect_halt(kForeignMessage);
+  emit(5);
+  EXPECT_EQ(repair(), 1) << output();
+  EXPECT_NE(output().find("--void-after 10 "), std::string::npos) << output();
+  ASSERT_EQ(repair({"--void-after", "10"}), 0) << output();
+  catch_up();
+  expect_exact();
+}
+
+TEST_F(Repair, DoesNotDeleteWhereTheStreamForbidsIt) {
+  nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
+                                           {"subjects", {"shop.>"}},
+                                           {"discard", "new"},
+                                           {"deny_delete", true},
+                                           {"duplicate_window", 1'000'000'000}});
+  emit(10);
+  catch_up();
+  nats_client().publish("shop.intruder", "hello");
+  EXPECT_EQ(repair({"--void-after", "10"}), 28) << output();
+  EXPECT_NE(output().find("deny_delete"), std::string::npos) << output();
+  EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
+}
+
+TEST_F(Repair, IsRefusedWhileARelayRuns) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << relay->log();
+  EXPECT_EQ(repair(), 75) << output();
+  EXPECT_NE(output().find("stop it first"), std::string::npos) << output();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(20)) << relay->log();
+}
+
+class RepairKilledAt : public Repairing<World>,
+                       public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(RepairKilledAt, IsDoneByTheNextRun) {
+  emit(40);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  emit(6);
+  catch_up(unconfirmed());
+  nats_client().publish("shop.intruder", "1");
+  nats_client().publish("shop.intruder", "2");
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  emit(30);
+  const std::string point = GetParam();
+  RelayProcess killed(write_config(quick(), "killed"), folder_ / "killed.log", point + "=kill",
+                      {"--void-after", "43"}, "repair");
+  ASSERT_EQ(killed.wait(kPatience), 128 + SIGKILL) << "not reached; " << killed.log();
+  emit(3);
+  if (point == "repair.after_commit") {
+    catch_up();
+  } else {
+    if (point != "repair.before_begin") {
+      expect_halt(kRepairUnfinished);
+      // The word was given.
+      ASSERT_EQ(repair(), 0) << output();
+    } else {
+      ASSERT_EQ(repair({"--void-after", "43"}), 0) << output();
+    }
+    catch_up();
+  }
+  emit(2);
+  catch_up();
+  expect_exact();
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, RepairKilledAt,
+                         ::testing::Values("repair.before_begin", "repair.after_begin",
+                                           "repair.after_delete", "repair.after_drop_slot",
+                                           "repair.after_make_slot", "repair.mid_ids",
+                                           "repair.after_rows", "repair.before_commit",
+                                           "repair.after_commit"),
+                         [](const auto& point) {
+                           std::string name = point.param;
+                           std::ranges::replace(name, '.', '_');
+                           return name;
+                         });
+
+class RepairReadModel : public Repairing<ReadModelWorld> {
+ protected:
+  void transfer(int count) {
+    for (int i = 0; i < count; ++i)
+      sql("SELECT transfer('h" + std::to_string(i % 10) + "', 'h" + std::to_string(10 + i % 10) +
+          "', 7, 'table')");
+  }
+};
+
+TEST_F(RepairReadModel, ThatStandsBeforeWhatIsSentAgainGoesOn) {
+  transfer(20);
+  catch_up();
+  apply_all();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  transfer(10);
+  ASSERT_EQ(repair(), 0) << output();
+  transfer(5);
+  catch_up();
+  apply_all();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
+TEST_F(RepairReadModel, ThatStandsBeforeTheHolePassesItAndOneBehindHalts) {
+  transfer(20);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  apply_all();
+  ASSERT_TRUE(nats_.stop());
+  fs::copy(nats_.store(), folder_ / "earlier", fs::copy_options::recursive);
+  nats_.start();
+  transfer(10);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  const bool behind = applied_ordinal() > 40;
+  ASSERT_FALSE(behind);
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  fs::remove_all(nats_.store());
+  fs::rename(folder_ / "earlier", nats_.store());
+  nats_.start();
+  ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  apply_all();
+  EXPECT_EQ(accounts(), expected_accounts());
+  EXPECT_EQ(applied_ordinal(), 80U);  // 41-60 were given up
+
+  // Now it has applied what is lost.
+  transfer(5);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  apply_all();
+  nats_client().api("STREAM.DELETE.SHOP");
+  ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  const auto applier = start_applier({}, "halting", {}, {"--until-caught-up"});
+  EXPECT_EQ(applier->wait(kPatience), kHistoryDiffers) << applier->log();
+  EXPECT_NE(applier->log().find("given up by a repair"), std::string::npos) << applier->log();
+  EXPECT_NE(applier->log().find("apply rebuild"), std::string::npos) << applier->log();
+}
+
+}  // namespace
+}  // namespace postrider::test

@@ -1,0 +1,57 @@
+#include "daemon/repair/missing.h"
+
+#include <gtest/gtest.h>
+
+namespace postrider {
+namespace {
+
+Digest digest(std::uint8_t n) {
+  Digest d{};
+  d.back() = n;
+  return d;
+}
+OutboxRow row(std::uint8_t id, std::int64_t created_us = 1'000, std::uint64_t xid = 100) {
+  return {digest(id), digest(7), xid, created_us, 0};
+}
+StoredEvent event(std::uint8_t id, std::uint64_t ordinal, std::uint64_t xid = 100) {
+  return {digest(id), digest(7), ordinal, xid};
+}
+
+MissingRows missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events,
+                    std::uint64_t keep = 100, std::optional<std::int64_t> horizon = {}) {
+  MissingRows found;
+  find_missing(std::move(rows), std::move(events), keep, horizon, found);
+  return found;
+}
+
+TEST(MissingRows, AreThoseWithoutAnEvent) {
+  const auto found = missing({row(3), row(1), row(2)}, {event(2, 5)});
+  ASSERT_EQ(found.rows.size(), 2U);
+  EXPECT_EQ(found.rows[0].id, digest(1));
+  EXPECT_EQ(found.rows[1].id, digest(3));
+  EXPECT_EQ(found.present, 1U);
+}
+
+TEST(MissingRows, AnEventThatIsGivenUpIsNone) {
+  EXPECT_EQ(missing({row(1), row(2)}, {event(1, 5), event(2, 6)}, 5).rows.size(), 1U);
+}
+
+TEST(MissingRows, ARowWrittenTwiceIsOneEvent) {
+  EXPECT_EQ(missing({row(1), row(1)}, {}).rows.size(), 1U);
+}
+
+TEST(MissingRows, WhatMayHaveAgedOutIsNotSentAgain) {
+  const auto found = missing({row(1, 500), row(2, 501)}, {}, 100, 500);
+  EXPECT_EQ(found.uncertain, 1U);
+  ASSERT_EQ(found.rows.size(), 1U);
+  EXPECT_EQ(found.rows[0].id, digest(2));
+}
+
+TEST(FirstUnproven, IsTheFirstBehindTheCheckpointWithoutItsRow) {
+  const std::vector<OutboxRow> rows = {row(1), row(2, 1'000, (1ULL << 32U) + 7)};
+  EXPECT_FALSE(first_unproven(rows, {event(1, 5), event(2, 6, 7)}, 4)) << "the epoch of an xid";
+  EXPECT_EQ(first_unproven(rows, {event(3, 4), event(1, 5), event(2, 6, 8), event(4, 7)}, 4), 6U);
+}
+
+}  // namespace
+}  // namespace postrider

@@ -1,0 +1,70 @@
+#include "daemon/repair/plan.h"
+
+#include <gtest/gtest.h>
+
+namespace postrider {
+namespace {
+
+// Ten messages, of which five are durable; the last of the stream is the tenth.
+Checkpoint row() {
+  Checkpoint row;
+  row.mark = {5, 5, {1, Lsn{0x500}, 0, std::nullopt}, {5, 5}, 1};
+  return row;
+}
+StreamContent whole() {
+  return {.exists = true,
+          .same_incarnation = true,
+          .last_seq = 10,
+          .kept_seq = 10,
+          .kept_ordinal = 10,
+          .highest_ordinal = 10,
+          .behind = 0};
+}
+
+TEST(RepairPlan, OfAWholeStreamLeavesNoHole) {
+  const auto plan = plan_repair(row(), whole(), 0, std::nullopt);
+  EXPECT_EQ(plan, (RepairPlan{10, 10, 11, std::nullopt}));
+}
+
+TEST(RepairPlan, OfAStreamThatIsGoneGivesUpEveryOrdinalThatWasDurable) {
+  const auto plan = plan_repair(row(), {}, 0, std::nullopt);
+  EXPECT_EQ(plan, (RepairPlan{0, 0, 6, OrdinalRange{1, 5}}));
+}
+
+TEST(RepairPlan, OfALostTailGivesUpWhatWasDurable) {
+  auto stream = whole();
+  stream.last_seq = stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 3;
+  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt), (RepairPlan{3, 3, 6, OrdinalRange{4, 5}}));
+}
+
+TEST(RepairPlan, CountsWhatAgedOutByItsSequence) {
+  auto stream = whole();
+  stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 0;
+  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt), (RepairPlan{10, 10, 11, std::nullopt}));
+  stream.last_seq = 4;
+  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt), (RepairPlan{4, 4, 6, OrdinalRange{5, 5}}));
+}
+
+TEST(RepairPlan, GivesUpWhatIsVoid) {
+  auto stream = whole();
+  stream.kept_seq = stream.kept_ordinal = 7;
+  stream.behind = 3;
+  EXPECT_EQ(plan_repair(row(), stream, 0, 8), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
+}
+
+TEST(RepairPlan, GivesUpTheBeginningOfATransactionWithoutAWord) {
+  auto stream = whole();
+  stream.kept_seq = stream.kept_ordinal = 8;
+  stream.behind = 2;
+  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt),
+            (RepairPlan{8, 10, 11, OrdinalRange{9, 10}}));
+}
+
+TEST(RepairPlan, NeverGivesOutAnOrdinalThatARepairBeforeItSetAside) {
+  auto stream = whole();  // the void ones are deleted already
+  stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 7;
+  EXPECT_EQ(plan_repair(row(), stream, 10, 7), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
+}
+
+}  // namespace
+}  // namespace postrider
