@@ -182,6 +182,47 @@ TEST_F(Repair, WaitsForNobodyAndLosesNothingUnderLoad) {
   expect_exact();
 }
 
+TEST_F(Repair, LeavesToTheSlotWhatIsCommittedOnceItExists) {
+  emit(10);
+  catch_up();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  emit(20);
+  RelayProcess repairing(write_config(quick(), "repairing"), folder_ / "repairing.log",
+                         "repair.after_make_slot=stop", {}, "repair");
+  ASSERT_TRUE(dev::wait_until([&] { return repairing.stopped(); }, kPatience)) << repairing.log();
+  emit(15);
+  repairing.resume();
+  ASSERT_EQ(repairing.wait(kPatience), 0) << repairing.log();
+  catch_up();
+  EXPECT_EQ(last_seq(), 45U);
+  expect_exact();
+}
+
+// Nothing is sent again that could declare the hole: it waits for what comes next.
+TEST_F(Repair, DeclaresAHoleLongAfterIt) {
+  catch_up();
+  app_sql(
+      "SELECT count(outbox.emit('e', to_jsonb(g), store => 'wal')) FROM generate_series(1, 10) g");
+  {
+    const auto relay = start_relay();
+    ASSERT_TRUE(dev::wait_until(
+        [&] { return sql("SELECT ordinal FROM outbox.checkpoint") == "10"; }, kPatience))
+        << relay->log();
+  }
+  nats_client().api("STREAM.DELETE.SHOP");
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("events of the wal store"), std::string::npos) << output();
+  auto settings = quick();
+  settings["relay.message_id"] = "false";
+  catch_up(settings);
+  emit(5);
+  catch_up(settings);
+  const auto stream = nats_client().read_stream(kStream);
+  ASSERT_EQ(stream.size(), 5U);
+  EXPECT_EQ(stream[0].header("Postrider-Hole"), "1-10");
+  expect_exact();
+}
+
 TEST_F(Repair, OfASlotThatSomebodyMadeAnew) {
   emit(10);
   catch_up();
