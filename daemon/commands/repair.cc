@@ -13,7 +13,7 @@ int run_repair(const Config& config, const RepairCommand& command) {
   options.void_after = command.void_after;
   const auto report = repair(options);
   std::cout << (command.json ? to_json(report, options) : to_text(report, options));
-  const bool fine = report.reason.empty() && !options.void_after;
+  const bool fine = report.reason.empty() && report.voided.empty() && report.torn == 0;
   return report.done || fine ? kExitOk : kExitNegative;
 }
 

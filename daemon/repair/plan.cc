@@ -9,6 +9,7 @@ namespace {
 // ordinal tell what the stream's last sequence must have held: they rise together.
 std::uint64_t good_ordinal(const Checkpoint& row, const StreamContent& stream) {
   if (stream.kept_seq != 0) return stream.kept_ordinal;
+  if (stream.first_ordinal != 0) return stream.first_ordinal - 1;  // gone by age
   if (!stream.exists || !stream.same_incarnation) return 0;
   const auto& mark = row.mark;
   if (stream.last_seq >= mark.seq) return mark.ordinal + (stream.last_seq - mark.seq);
@@ -19,16 +20,17 @@ std::uint64_t good_ordinal(const Checkpoint& row, const StreamContent& stream) {
 }  // namespace
 
 RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
-                       std::uint64_t used_before, std::optional<std::uint64_t> void_after) {
+                       std::uint64_t used_before) {
   RepairPlan plan;
   plan.last_seq = stream.last_seq;
-  std::uint64_t good = good_ordinal(row, stream);
+  const std::uint64_t good = good_ordinal(row, stream);
   // Messages that were counted and cannot be read any more may have had ordinals, too.
   const std::uint64_t used =
       std::max({good, row.mark.ordinal, stream.highest_ordinal, used_before});
-  if (void_after) good = std::min(good, *void_after);
-  const bool cut = void_after || stream.behind > 0;
-  plan.keep_seq = cut ? stream.kept_seq : stream.last_seq;
+  plan.keep_seq = stream.last_seq;
+  if (stream.behind > 0)
+    plan.keep_seq =
+        stream.kept_seq != 0 ? stream.kept_seq : std::max<std::uint64_t>(stream.first_seq, 1) - 1;
   plan.next_ordinal = used + 1;
   if (good < used) plan.hole = OrdinalRange{good + 1, used};
   return plan;

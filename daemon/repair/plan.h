@@ -18,8 +18,10 @@ namespace postrider {
 // What reading the stream from end to end has shown. Zero where there is no stream.
 struct StreamContent {
   bool exists = false;
-  bool same_incarnation = false;  // as the checkpoint row's
-  std::uint64_t last_seq = 0;     // of the stream
+  bool same_incarnation = false;    // as the checkpoint row's
+  std::uint64_t first_seq = 0;      // of the stream
+  std::uint64_t first_ordinal = 0;  // of any message that can be read
+  std::uint64_t last_seq = 0;       // of the stream
   std::uint64_t kept_seq = 0;  // newest message that is kept, the last of its transaction; 0: none
   std::uint64_t kept_ordinal = 0;     // its ordinal
   std::uint64_t highest_ordinal = 0;  // of any message that can be read
@@ -36,9 +38,7 @@ struct RepairPlan {
 };
 
 // `used_before`: ordinals up to it were set aside by a repair that did not end; 0: there was none.
-// `void_after`: the operator's word that what has a higher ordinal is void.
 [[nodiscard]] RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
-                                     std::uint64_t used_before,
-                                     std::optional<std::uint64_t> void_after);
+                                     std::uint64_t used_before);
 
 }  // namespace postrider

@@ -56,7 +56,7 @@ void list_limits(std::string& text, const RepairReport& report) {
     text += "not sent    " + std::to_string(report.uncertain) +
             " rows whose events may have aged out of the stream: they are older than it\n";
   if (report.wal_store)
-    text += "lost        events of the wal store that the stream lacks: they have no row\n";
+    text += "lost        events of the wal store that the stream lacks, if any: they have no row\n";
   for (const auto& table : report.outboxes)
     text += "lost        events of " + table + " that the stream lacks: emit them again yourself\n";
 }
@@ -65,7 +65,7 @@ void list_limits(std::string& text, const RepairReport& report) {
 
 std::string to_text(const RepairReport& report, const RepairOptions& options) {
   const std::string source = "source " + options.relay.source.name;
-  if (report.reason.empty() && !options.void_after)
+  if (report.reason.empty() && report.voided.empty() && report.torn == 0)
     return "nothing to repair: " + source + " and stream " + options.relay.stream.name +
            " fit together\n";
   std::string text =

@@ -70,7 +70,8 @@ class Repair {
     report_.wal_store = row_.wal_store || epochs_.any_messages();
     for (const auto& rule : relay_.outboxes) report_.outboxes.push_back(rule.table);
     scan();
-    report_.plan = plan_repair(row_, content_, begun_ ? begun_->used : 0, void_after_);
+    report_.plan = plan_repair(row_, content_, begun_ ? begun_->used : 0);
+    if (report_.reason.empty() && content_.behind == 0) return std::move(report_);
     if (options_.dry_run || (report_.needs_word && !void_after_)) {
       compare(OutboxRows(relay_.source.conninfo));
       return std::move(report_);
@@ -143,6 +144,7 @@ class Repair {
     content_.exists = stream_.has_value();
     if (!stream_) return;
     content_.same_incarnation = stream_->created == row_.incarnation;
+    content_.first_seq = stream_->first_seq;
     content_.last_seq = stream_->last_seq;
     scan_.emplace(relay_, findings_);
     scan_->observe([&](const ReceivedEvent& event) { take(event); });
@@ -154,6 +156,8 @@ class Repair {
   void take(const ReceivedEvent& event) {
     const auto ordinal = event.place.ordinal;
     content_.highest_ordinal = std::max(content_.highest_ordinal, ordinal);
+    if (content_.first_ordinal == 0)
+      content_.first_ordinal = event.hole ? event.hole->first : ordinal;
     if (ordinal != 0 && report_.voided.empty() && (!void_after_ || ordinal <= *void_after_) &&
         is_history(event)) {
       // A row change has no id to prove it by.

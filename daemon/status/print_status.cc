@@ -15,7 +15,9 @@ std::string of_lsn(const std::optional<Lsn>& lsn) {
 
 std::string of_mark(std::uint64_t ordinal, const Position& position) {
   if (ordinal == 0) return "nothing yet";
-  return "ordinal " + std::to_string(ordinal) + " at " + position.to_string();
+  const std::string name = "ordinal " + std::to_string(ordinal);
+  // Behind a repair the row names no message.
+  return position.commit_lsn.is_none() ? name : name + " at " + position.to_string();
 }
 
 std::string of_bytes(std::uint64_t bytes) {

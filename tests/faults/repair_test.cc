@@ -211,7 +211,7 @@ TEST_F(Repair, DeclaresAHoleLongAfterIt) {
   }
   nats_client().api("STREAM.DELETE.SHOP");
   ASSERT_EQ(repair(), 0) << output();
-  EXPECT_NE(output().find("events of the wal store"), std::string::npos) << output();
+  EXPECT_NE(output().find("events of the wal store that the stream lacks"), std::string::npos) << output();
   auto settings = quick();
   settings["relay.message_id"] = "false";
   catch_up(settings);

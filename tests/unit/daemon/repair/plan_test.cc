@@ -14,6 +14,8 @@ Checkpoint row() {
 StreamContent whole() {
   return {.exists = true,
           .same_incarnation = true,
+          .first_seq = 1,
+          .first_ordinal = 1,
           .last_seq = 10,
           .kept_seq = 10,
           .kept_ordinal = 10,
@@ -22,48 +24,55 @@ StreamContent whole() {
 }
 
 TEST(RepairPlan, OfAWholeStreamLeavesNoHole) {
-  const auto plan = plan_repair(row(), whole(), 0, std::nullopt);
+  const auto plan = plan_repair(row(), whole(), 0);
   EXPECT_EQ(plan, (RepairPlan{10, 10, 11, std::nullopt}));
 }
 
 TEST(RepairPlan, OfAStreamThatIsGoneGivesUpEveryOrdinalThatWasDurable) {
-  const auto plan = plan_repair(row(), {}, 0, std::nullopt);
+  const auto plan = plan_repair(row(), {}, 0);
   EXPECT_EQ(plan, (RepairPlan{0, 0, 6, OrdinalRange{1, 5}}));
 }
 
 TEST(RepairPlan, OfALostTailGivesUpWhatWasDurable) {
   auto stream = whole();
   stream.last_seq = stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 3;
-  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt), (RepairPlan{3, 3, 6, OrdinalRange{4, 5}}));
+  EXPECT_EQ(plan_repair(row(), stream, 0), (RepairPlan{3, 3, 6, OrdinalRange{4, 5}}));
 }
 
 TEST(RepairPlan, CountsWhatAgedOutByItsSequence) {
   auto stream = whole();
-  stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 0;
-  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt), (RepairPlan{10, 10, 11, std::nullopt}));
+  stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = stream.first_ordinal = 0;
+  EXPECT_EQ(plan_repair(row(), stream, 0), (RepairPlan{10, 10, 11, std::nullopt}));
   stream.last_seq = 4;
-  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt), (RepairPlan{4, 4, 6, OrdinalRange{5, 5}}));
+  EXPECT_EQ(plan_repair(row(), stream, 0), (RepairPlan{4, 4, 6, OrdinalRange{5, 5}}));
 }
 
 TEST(RepairPlan, GivesUpWhatIsVoid) {
   auto stream = whole();
   stream.kept_seq = stream.kept_ordinal = 7;
   stream.behind = 3;
-  EXPECT_EQ(plan_repair(row(), stream, 0, 8), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
+  EXPECT_EQ(plan_repair(row(), stream, 0), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
 }
 
 TEST(RepairPlan, GivesUpTheBeginningOfATransactionWithoutAWord) {
   auto stream = whole();
   stream.kept_seq = stream.kept_ordinal = 8;
   stream.behind = 2;
-  EXPECT_EQ(plan_repair(row(), stream, 0, std::nullopt),
-            (RepairPlan{8, 10, 11, OrdinalRange{9, 10}}));
+  EXPECT_EQ(plan_repair(row(), stream, 0), (RepairPlan{8, 10, 11, OrdinalRange{9, 10}}));
+}
+
+TEST(RepairPlan, OfWhatBeginsInTheMiddleKeepsWhatIsGoneByAge) {
+  auto stream = whole();
+  stream.first_seq = stream.first_ordinal = 4;
+  stream.kept_seq = stream.kept_ordinal = 0;
+  stream.behind = 7;
+  EXPECT_EQ(plan_repair(row(), stream, 0), (RepairPlan{3, 10, 11, OrdinalRange{4, 10}}));
 }
 
 TEST(RepairPlan, NeverGivesOutAnOrdinalThatARepairBeforeItSetAside) {
   auto stream = whole();  // the void ones are deleted already
   stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 7;
-  EXPECT_EQ(plan_repair(row(), stream, 10, 7), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
+  EXPECT_EQ(plan_repair(row(), stream, 10), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
 }
 
 }  // namespace
