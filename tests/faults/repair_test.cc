@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "tests/support/readmodel_world.h"
+#include "tests/support/replica_world.h"
 
 namespace postrider::test {
 namespace {
@@ -211,7 +211,8 @@ TEST_F(Repair, DeclaresAHoleLongAfterIt) {
   }
   nats_client().api("STREAM.DELETE.SHOP");
   ASSERT_EQ(repair(), 0) << output();
-  EXPECT_NE(output().find("events of the wal store that the stream lacks"), std::string::npos) << output();
+  EXPECT_NE(output().find("events of the wal store that the stream lacks"), std::string::npos)
+      << output();
   auto settings = quick();
   settings["relay.message_id"] = "false";
   catch_up(settings);
@@ -533,6 +534,36 @@ TEST_F(RepairReadModel, ThatStandsBeforeTheHolePassesItAndOneBehindHalts) {
   EXPECT_EQ(applier->wait(kPatience), kHistoryDiffers) << applier->log();
   EXPECT_NE(applier->log().find("given up by a repair"), std::string::npos) << applier->log();
   EXPECT_NE(applier->log().find("apply rebuild"), std::string::npos) << applier->log();
+}
+
+class RepairReplica : public Repairing<ReplicaWorld> {};
+
+// Changes of captured tables have no row in the outbox: the tables are sent again whole.
+TEST_F(RepairReplica, IsReplacedByABackfill) {
+  const std::string table = "CREATE TABLE item (id int PRIMARY KEY, v int)";
+  sql(table);
+  applier_sql(table);
+  replicate("[[capture]]\ntables = [\"public.*\"]\n", "[[replica]]\n");
+  sql("GRANT SELECT, UPDATE ON item TO owner");
+  sql("INSERT INTO item SELECT g, g FROM generate_series(1, 50) g");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("item");
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  sql("DELETE FROM item WHERE id <= 20");
+  sql("UPDATE item SET v = -1 WHERE id > 40");
+  sql("INSERT INTO item VALUES (100, 100)");
+  ASSERT_EQ(postrider({"repair", "--config", replica_config("repair")}), 0) << output();
+  EXPECT_NE(output().find("backfill    public.item: ordered"), std::string::npos) << output();
+  sql("UPDATE item SET v = -2 WHERE id = 30");
+  {
+    const auto relay = start("relay");
+    ASSERT_TRUE(dev::wait_until(
+        [&] { return sql("SELECT max(state) FROM outbox.backfill") == "complete"; }, kPatience))
+        << relay->log();
+  }
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("item");
+  EXPECT_EQ(verify(), 0) << output();
 }
 
 }  // namespace
