@@ -121,7 +121,9 @@ void require_chain(OpenSession& session, const RelayOptions& options) {
 }
 
 // The facts are read one after another. Whoever stood still between two of them may hold a WAL's
-// end from before a newer session and a mark from behind it: nothing to halt for.
+// end from before a newer session and a mark from behind it: nothing to halt for. And whoever stood
+// still before START_REPLICATION may find the slot confirmed beyond the mark that it has read, so
+// that what comes first is not what follows the mark. Behind it nobody else moves the slot.
 void require_newest_session(Source& source, const Checkpoint& checkpoint,
                             const RelayOptions& options) {
   const auto row = source.read_checkpoint(options.source.name);
@@ -269,6 +271,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.wal->start(
       options.source.slot, publications, session.start.start_lsn,
       options.wal_store || !options.captures.empty() || session.epochs.any_messages());
+  require_newest_session(source, session.checkpoint, options);
   require_part_room(session, options);
   open_epoch_if_needed(session, options);
   return session;
