@@ -138,9 +138,8 @@ int main(int argc, char** argv) {
     const auto outcome = run(plan, arguments.keep.value_or(all_of(plan)), arguments.trace);
     if (!outcome.failure.empty()) {
       std::printf("seed %llu fails, run %llu, after %.1f s: %s\n",
-                  static_cast<unsigned long long>(seed),
-                  static_cast<unsigned long long>(runs + 1), machine_seconds() - start,
-                  outcome.failure.c_str());
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(runs + 1),
+                  machine_seconds() - start, outcome.failure.c_str());
       if (!arguments.keep) report(seed, plan);
       return 1;
     }
