@@ -19,7 +19,7 @@ void World::commit(const Action& action) {
         change.kind = Change::Kind::kOutboxRow;
       else if (kind < 8)
         change.kind =
-            postgres.row.wal_store ? Change::Kind::kOutboxMessage : Change::Kind::kOutboxRow;
+            postgres.row().wal_store ? Change::Kind::kOutboxMessage : Change::Kind::kOutboxRow;
       else if (kind == 8)
         change.kind =
             random_.one_in(2) ? Change::Kind::kForeignMessage : Change::Kind::kStrayMessage;
@@ -67,7 +67,7 @@ void World::fault_of_broker(const Action& action) {
       return;
     case Kind::kDeleteStream:
       // Only a young stream may be lost without a halt: all the others are kDestroy's.
-      if (postgres.row.mark.is_none() && broker.durable_seq() == 0) broker.delete_stream();
+      if (postgres.row().mark.is_none() && broker.durable_seq() == 0) broker.delete_stream();
       return;
     case Kind::kExpire:
       if (broker.stream() && broker.stream()->last_seq() > 0)
