@@ -121,14 +121,24 @@ void require_chain(OpenSession& session, const RelayOptions& options) {
 }
 
 // The facts are read one after another. Whoever stood still between two of them may hold a WAL's
-// end from before a newer session and a mark from behind it: nothing to halt for. And whoever stood
-// still before START_REPLICATION may find the slot confirmed beyond the mark that it has read, so
-// that what comes first is not what follows the mark. Behind it nobody else moves the slot.
+// end from before a newer session and a mark from behind it: nothing to halt for.
 void require_newest_session(Source& source, const Checkpoint& checkpoint,
                             const RelayOptions& options) {
   const auto row = source.read_checkpoint(options.source.name);
   if (!row || row->session != checkpoint.session)
     throw Failure(ErrorKind::kSessionFenced, "a newer session began before this one could");
+}
+
+// Nobody but this session moves the slot from START_REPLICATION on. Where it was moved before, by a
+// session that was newer for a while or by somebody who made the slot anew, the first transaction
+// that comes may not be the one that follows the mark.
+void require_slot_as_read(OpenSession& session, const RelayOptions& options) {
+  const SlotState slot = session.source.slot(options.source.slot);
+  if (slot.facts.confirmed == session.slot_confirmed) return;
+  throw Failure(ErrorKind::kSessionFenced, "slot \"" + options.source.slot + "\" was at " +
+                                               session.slot_confirmed.to_string() +
+                                               " when this session began, and has been moved to " +
+                                               slot.facts.confirmed.to_string());
 }
 
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
@@ -271,7 +281,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.wal->start(
       options.source.slot, publications, session.start.start_lsn,
       options.wal_store || !options.captures.empty() || session.epochs.any_messages());
-  require_newest_session(source, session.checkpoint, options);
+  require_slot_as_read(session, options);
   require_part_room(session, options);
   open_epoch_if_needed(session, options);
   return session;
