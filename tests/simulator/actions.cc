@@ -70,23 +70,14 @@ void World::fault_of_broker(const Action& action) {
       if (postgres.row().mark.is_none() && broker.durable_seq() == 0) broker.delete_stream();
       return;
     case Kind::kExpire:
+      if (!may_remove()) return;
       if (broker.stream() && broker.stream()->last_seq() > 0)
         broker.expire(random_.one_in(2) ? broker.stream()->last_seq()
                                         : random_.between(1, broker.stream()->last_seq()));
       return;
     case Kind::kRemoveTail:
+      if (!may_remove()) return;
       if (broker.stream()) broker.remove(broker.stream()->last_seq());
-      return;
-    case Kind::kDestroy:
-      if (broker.stream() && broker.stream()->last_seq() > 0) {
-        const auto durable = broker.durable_seq();
-        if (durable == 0) return;
-        oracle.on_destruction();
-        if (random_.one_in(2))
-          broker.crash(random_.below(durable), random_.one_in(3));
-        else
-          broker.elect(random_.below(durable));
-      }
       return;
     default:
       return;
@@ -157,6 +148,16 @@ void World::act(const Action& action) {
     case Kind::kDropWalsender:
       if (auto* holder = postgres.slot_holder()) postgres.terminate(holder->pid);
       return;
+    case Kind::kDestroy:
+    case Kind::kBackUp:
+    case Kind::kRestore:
+    case Kind::kPromote:
+    case Kind::kOtherSystem:
+    case Kind::kDropSlot:
+    case Kind::kInvalidateSlot:
+    case Kind::kNewPublication:
+    case Kind::kForeignPublish:
+      return fate(action);
     default:
       return fault_of_broker(action);
   }

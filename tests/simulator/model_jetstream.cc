@@ -182,4 +182,8 @@ void ModelJetStream::remove(std::uint64_t seq) {
   if (stream_ && seq >= 1 && seq <= durable_seq()) stream_->messages[seq - 1].gone = true;
 }
 
+void ModelJetStream::publish_foreign(const Publish& message) {
+  if (up && stream_) stream_->messages.push_back({message, stream_->last_seq() + 1, now_, false});
+}
+
 }  // namespace postrider::sim

@@ -100,6 +100,8 @@ class ModelJetStream {
   // Removes messages up to `seq` by age, as far as they are durable.
   void expire(std::uint64_t seq);
   void remove(std::uint64_t seq);
+  // Somebody who is no relay publishes `message`.
+  void publish_foreign(const Publish& message);
 
  private:
   void cut(std::uint64_t keep);

@@ -17,10 +17,10 @@ std::string optional_header(const std::string& name, const std::string& value) {
   return value.empty() ? "" : header(name, value);
 }
 
-std::string position_text(Lsn lsn, unsigned index) {
+std::string position_text(const Transaction& transaction, unsigned index) {
   char text[48];
-  std::snprintf(text, sizeof text, "00000001/%016llX/%08X",
-                static_cast<unsigned long long>(lsn.value), index);
+  std::snprintf(text, sizeof text, "%08X/%016llX/%08X", transaction.timeline,
+                static_cast<unsigned long long>(transaction.commit_lsn.value), index);
   return text;
 }
 
@@ -31,6 +31,15 @@ std::uint64_t ordinal_of(const Publish& publish) {
   return found == std::string::npos
              ? 0
              : std::strtoull(publish.headers.c_str() + found + start.size(), nullptr, 10);
+}
+
+std::uint32_t epoch_of(const Publish& publish) {
+  const std::string start = "Postrider-Position: v1 ";
+  const auto found = publish.headers.find(start);
+  if (found == std::string::npos) return 0;
+  unsigned epoch = 0;
+  const char* const fields = publish.headers.c_str() + found + start.size();
+  return std::sscanf(fields, "%*u %*s %*u %*d %u", &epoch) == 1 ? epoch : 0;
 }
 
 // CloudEvents' own attributes are checked by their unit tests: here only the id.
@@ -67,19 +76,39 @@ void Oracle::complain(const std::string& what) {
 }
 
 void Oracle::on_settings(const Settings& settings, Lsn from) {
+  const std::uint32_t timeline = postgres_.disk().timeline;
   if (epochs_.empty()) from = Lsn{};
-  if (!epochs_.empty() && epochs_.back().settings == settings) return;
-  epochs_.push_back({static_cast<std::uint32_t>(epochs_.size() + 1), from, settings});
+  if (!epochs_.empty() && epochs_.back().settings == settings &&
+      epochs_.back().timeline == timeline)
+    return;
+  const std::uint32_t number = epochs_.empty() ? 1 : epochs_.back().number + 1;
+  epochs_.push_back({number, timeline, from, postgres_.inserted(), settings});
+  begin_again();  // it begins before the row says so
+}
+
+void Oracle::on_history_changed() {
+  history_changed_ = true;
+  const auto& disk = postgres_.disk();
+  while (!epochs_.empty() && epochs_.back().written >= disk.rows.back().first) epochs_.pop_back();
+  begin_again();
+}
+
+void Oracle::begin_again() {
+  known_ = 0;
+  expected_.clear();
+  extend();
 }
 
 void Oracle::on_publish(const Publish& publish, std::uint64_t seq) {
   const std::uint64_t ordinal = ordinal_of(publish);
+  if (ordinal == 0 && foreign_) return;
   if (ordinal == 0) return complain("a message without ordinal was published");
   if (seq != 0 && seq != ordinal)
     complain("sequence " + std::to_string(seq) + " holds ordinal " + std::to_string(ordinal));
   std::string rest = publish.subject + "\n" + publish.headers;
   const auto [known, inserted] = by_ordinal_.try_emplace(ordinal, rest, publish.payload);
-  if (!inserted && known->second != std::pair(rest, publish.payload))
+  // A relay that still holds the history that was replaced publishes what was never committed.
+  if (!inserted && known->second != std::pair(rest, publish.payload) && !history_changed_)
     complain("ordinal " + std::to_string(ordinal) + " was published with two contents:\n" +
              known->second.first + known->second.second + "\nand\n" + rest + publish.payload);
 }
@@ -106,7 +135,7 @@ void Oracle::add(const Transaction& transaction) {
     const auto& [change, here] = carried[i];
     Publish message;
     std::string& headers = message.headers;
-    const std::string position = position_text(transaction.commit_lsn, here);
+    const std::string position = position_text(transaction, here);
     headers = "NATS/1.0\r\n";
     headers += header("Postrider-Position", "v1 " + std::to_string(expected_.size() + 1) + " " +
                                                 position + " " + std::to_string(transaction.xid) +
@@ -138,8 +167,7 @@ void Oracle::add(const Transaction& transaction) {
   }
 }
 
-// Only what is flushed: the rest may yet be lost. Which epoch a transaction belongs to is settled
-// by then, since an epoch begins at the end of the WAL.
+// Only what is flushed: the rest may yet be lost.
 void Oracle::extend() {
   if (epochs_.empty()) return;
   for (; known_ < postgres_.wal().size() && postgres_.wal()[known_].end_lsn <= postgres_.flushed();
@@ -165,8 +193,69 @@ void Oracle::on_status(Lsn confirmed) {
     return complain("confirmed " + confirmed.to_string() + " beyond the server's WAL");
   const std::uint64_t needed = expected(confirmed);
   if (needed > broker_.durable_seq())
-    complain("confirmed " + confirmed.to_string() + ", which needs " + std::to_string(needed) +
-             " messages, while " + std::to_string(broker_.durable_seq()) + " are durable");
+    return complain("confirmed " + confirmed.to_string() + ", which needs " +
+                    std::to_string(needed) + " messages, while " +
+                    std::to_string(broker_.durable_seq()) + " are durable");
+  constexpr std::uint64_t kLookedAt = 64;
+  if (const auto wrong = first_wrong(needed - std::min(needed, kLookedAt) + 1, needed); wrong != 0)
+    complain("confirmed " + confirmed.to_string() + " although sequence " + std::to_string(wrong) +
+             " does not hold the event that belongs there:\n" +
+             broker_.stream()->messages[wrong - 1].message.headers + "instead of\n" +
+             (wrong > expected_.size() ? "nothing" : expected_[wrong - 1].message.headers));
+}
+
+std::uint64_t Oracle::first_wrong(std::uint64_t first, std::uint64_t last) const {
+  for (std::uint64_t seq = first; seq <= last; ++seq) {
+    if (seq > expected_.size()) return seq;
+    const Publish& want = expected_[seq - 1].message;
+    const Publish& have = broker_.stream()->messages[seq - 1].message;
+    if (want.subject != have.subject || want.payload != have.payload ||
+        want.headers != without_cloud_events(have.headers))
+      return seq;
+  }
+  return 0;
+}
+
+std::set<ErrorKind> Oracle::due() {
+  extend();
+  std::set<ErrorKind> kinds;
+  const auto& disk = postgres_.disk();
+  if (disk.system_id != disk.row.system_id) return {ErrorKind::kWrongSystem};
+  if ((history_changed_ || foreign_) && broker_.stream()) {
+    const auto& stream = *broker_.stream();
+    const auto wrong = first_wrong(1, stream.last_seq());
+    if (wrong != 0 && foreign_)
+      kinds.insert(ErrorKind::kForeignMessage);
+    else if (wrong != 0 && disk.timeline > 1)
+      kinds.insert(ErrorKind::kTimelineDiverged);
+    else if (wrong != 0)
+      kinds.insert({ErrorKind::kSourceWentBack, ErrorKind::kHistoryDiffers});
+  }
+  if (!disk.slot.exists) kinds.insert(ErrorKind::kSlotMissing);
+  if (disk.slot.lost || disk.slot.confirmed > disk.row.confirm_to)
+    kinds.insert(ErrorKind::kSlotUnusable);
+  if (disk.publication_version != disk.row.publication_version)
+    kinds.insert(ErrorKind::kPublicationMissing);
+  return kinds;
+}
+
+std::set<ErrorKind> Oracle::tolerated() {
+  note_due();
+  std::set<ErrorKind> kinds = was_due_;
+  // An old message once more at the end looks like a stream that was cut back.
+  if (destroyed_ || kinds.contains(ErrorKind::kForeignMessage))
+    kinds.insert(ErrorKind::kDurableEventsLost);
+  // The row of the fork, or of the backup, does not know the stream yet, or the epoch.
+  if (history_changed_ && broker_.stream() && broker_.stream()->last_seq() > 0 &&
+      (postgres_.row().incarnation != broker_.stream()->created ||
+       epoch_of(broker_.stream()->messages.back().message) >
+           (epochs_.empty() ? 0 : epochs_.back().number)))
+    kinds.insert(ErrorKind::kForeignMessage);
+  // The newest message cannot be read, and might be of the timeline that ended.
+  if (postgres_.disk().timeline > 1 && broker_.stream() && broker_.stream()->last_seq() > 0 &&
+      broker_.stream()->messages.back().gone)
+    kinds.insert(ErrorKind::kTimelineDiverged);
+  return kinds;
 }
 
 void Oracle::check_stream() {
@@ -182,8 +271,7 @@ void Oracle::check_stream() {
                       std::to_string(i + 1) + " on");
     const Publish& want = expected_[i].message;
     const Publish& have = stored[i].message;
-    if (want.subject != have.subject || want.payload != have.payload ||
-        want.headers != without_cloud_events(have.headers))
+    if (first_wrong(i + 1, i + 1) != 0)
       return complain("sequence " + std::to_string(i + 1) + " holds\n" + have.subject + "\n" +
                       have.headers + have.payload + "\ninstead of\n" + want.subject + "\n" +
                       want.headers + want.payload);

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "tests/simulator/model_jetstream.h"
 #include "tests/simulator/model_postgres.h"
 
@@ -41,7 +43,17 @@ class Oracle {
   void on_status(Lsn confirmed);
   // Events that were durable have been destroyed, beyond what the operator stated.
   void on_destruction() { destroyed_ = true; }
+  // The source's WAL is another from somewhere on: what it lost was never committed.
+  void on_history_changed();
+  // Somebody else has published.
+  void on_foreign() { foreign_ = true; }
   [[nodiscard]] bool destroyed() const { return destroyed_; }
+
+  // The halts that the state of both servers calls for. Empty: none, and then none is right.
+  [[nodiscard]] std::set<ErrorKind> due();
+  // Those that are right, too: what was due when somebody looked may have passed since.
+  [[nodiscard]] std::set<ErrorKind> tolerated();
+  void note_due() { was_due_.merge(due()); }
 
   // How many messages all committed transactions make; `before`: those that commit before it.
   [[nodiscard]] std::uint64_t expected(Lsn before = Lsn{~0ULL});
@@ -57,16 +69,25 @@ class Oracle {
   };
   struct OpenedEpoch {
     std::uint32_t number = 0;
+    std::uint32_t timeline = 1;
     Lsn from;
+    Lsn written;  // the end of WAL before the row said so
     Settings settings;
   };
   void extend();
+  void begin_again();
+  // The first message of the stream from `first` to `last`, inclusive, that is not what is
+  // expected there; 0: none. Also where nothing is expected.
+  [[nodiscard]] std::uint64_t first_wrong(std::uint64_t first, std::uint64_t last) const;
   void add(const Transaction& transaction);
 
   const ModelPostgres& postgres_;
   const ModelJetStream& broker_;
   std::string complaint_;
   bool destroyed_ = false;
+  bool history_changed_ = false;
+  bool foreign_ = false;
+  std::set<ErrorKind> was_due_;
   std::vector<OpenedEpoch> epochs_;
   std::vector<Expected> expected_;
   std::size_t known_ = 0;  // transactions in expected_

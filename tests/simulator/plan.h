@@ -40,6 +40,15 @@ struct Action {
     kPostgresSaves,  // its slot
     kDropWalsender,
     kDestroy,  // the broker loses durable messages, against the operator's word
+    // What only a person can have done, or must set right: one a plan.
+    kBackUp,          // of PostgreSQL's disk
+    kRestore,         // it; `a`: 0: without the slot
+    kPromote,         // a standby; `a`: 0: without the slot; `b`: 0: it has replayed everything
+    kOtherSystem,     // answers at the address
+    kDropSlot,        // and `a`: 0: somebody makes it anew
+    kInvalidateSlot,  // its WAL is removed
+    kNewPublication,  // dropped and made anew
+    kForeignPublish,  // `a`: 0: a message of the stream once more
   };
   Kind kind = Kind::kRun;
   std::uint64_t a = 0;

@@ -94,6 +94,10 @@ void World::run_steps(std::uint64_t relays, std::uint64_t steps) {
 
 // ---- The end ----
 
+bool World::anyone_halted() const {
+  return std::ranges::any_of(relays_, [](const auto& relay) { return relay->halted.has_value(); });
+}
+
 bool World::all_confirmed() {
   return postgres.wal().empty() || oracle.expected() == 0 ||
          oracle.expected(postgres.slot_confirmed()) == oracle.expected();
@@ -101,24 +105,25 @@ bool World::all_confirmed() {
 
 // All faults stop; then everything must be carried, and confirmed, by itself.
 void World::heal() {
+  if (anyone_halted()) return;
   random_ = Random(plan_.actions.empty() ? 1 : plan_.actions.front().seed + 1);
   healing_ = true;
   broker.up = postgres.up = true;
   broker.false_duplicates = broker.refusals = 0;
   broker.stale_by = 0;
-  // What was destroyed behind an idle relay is noticed with the next event.
-  if (oracle.destroyed())
-    postgres.commit({{Change::Kind::kOutboxRow, next_number_++}}, true, random_);
+  // What happens behind an idle relay is noticed with the next event.
+  if (fated_) postgres.commit({{Change::Kind::kOutboxRow, next_number_++}}, true, random_);
   postgres.flush();
   for (auto& relay : relays_) relay->take_over = relay->stop = false;
   for (std::uint64_t steps = 0; steps < kHealSteps && oracle.complaint().empty(); steps += 50) {
     run_steps(3, 50);
     now += milliseconds(50);
-    if (std::ranges::any_of(relays_, [](const auto& relay) { return relay->halted.has_value(); }))
-      return;
-    if (oracle.complete() && all_confirmed()) return;
+    if (anyone_halted()) return;
+    if (oracle.due().empty() && oracle.complete() && all_confirmed()) return;
   }
-  if (!oracle.complete())
+  if (const auto due = oracle.due(); !due.empty())
+    oracle.complain("nobody halts: " + std::string(info(*due.begin()).name));
+  else if (!oracle.complete())
     oracle.complain("stuck: " + std::to_string(broker.stream() ? broker.stream()->last_seq() : 0) +
                     " of " + std::to_string(oracle.expected()) +
                     " messages after everything healed");
@@ -130,7 +135,7 @@ void World::heal() {
 void World::judge(Outcome& outcome) {
   for (const auto& relay : relays_) {
     if (!relay->halted) continue;
-    if (oracle.destroyed() && relay->halted->kind == ErrorKind::kDurableEventsLost)
+    if (oracle.tolerated().contains(relay->halted->kind))
       outcome.halted = true;
     else
       oracle.complain("relay " + std::to_string(relay->number) +
@@ -153,10 +158,10 @@ Outcome World::run(const std::vector<std::size_t>& kept) {
           static_cast<unsigned long long>(oracle.expected()), owner_);
     }
     if (action.is_fault()) ++outcome.faults;
+    if (fated_) oracle.note_due();
     act(action);
     if (!oracle.complaint().empty()) break;
-    if (std::ranges::any_of(relays_, [](const auto& relay) { return relay->halted.has_value(); }))
-      break;
+    if (anyone_halted()) break;
   }
   if (oracle.complaint().empty()) heal();
   judge(outcome);

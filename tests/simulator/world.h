@@ -100,10 +100,18 @@ class World {
   void step_postgres();
   void commit(const Action& action);
   void fault_of_broker(const Action& action);
+  void fate(const Action& action);
+  [[nodiscard]] bool may_remove() const;
+  [[nodiscard]] bool tail_gone() const;
+  void destroy();
+  void restore(bool with_slot);
+  void promote(bool with_slot, bool whole);
+  void publish_foreign(bool copy);
   std::uint64_t survivors();
   void heal();
   void judge(Outcome& outcome);
   [[nodiscard]] bool all_confirmed();
+  [[nodiscard]] bool anyone_halted() const;
   void collect_ended();
 
   const Plan& plan_;
@@ -116,6 +124,8 @@ class World {
   Relay* current_ = nullptr;
   std::uint64_t budget_ = 0;
   bool healing_ = false;
+  std::optional<Cluster> backup_;
+  bool fated_ = false;
 };
 
 }  // namespace postrider::sim
