@@ -116,6 +116,7 @@ void World::act(const Action& action) {
       settings.wal_store = wanted_.wal_store || random_.one_in(2);
       settings.captures = random_.one_in(2);
       settings.cloud_events = random_.one_in(4);
+      settings.part_bytes = settings.captures && random_.one_in(2) ? random_.between(40, 200) : 0;
       wanted_ = settings;
       return;
     }

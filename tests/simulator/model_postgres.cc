@@ -105,7 +105,7 @@ std::string other_message(bool transactional) {
 std::string item_change(const Change& change) {
   Writer out;
   const std::string id = std::to_string(change.number);
-  const auto row = [&] { out.u8('N').u16(2).text(id).text("note " + id); };
+  const auto row = [&] { out.u8('N').u16(2).text(id).text(note_of(change.number)); };
   if (change.kind == Change::Kind::kInsert) {
     out.u8('I').u32(kItemsTable);
     row();
@@ -137,6 +137,12 @@ EmittedEvent event_of(std::uint64_t number) {
   event.payload = "{\"n\": " + std::to_string(number) + "}";
   if (number % 11 == 0) event.header = std::to_string(number * 17);
   return event;
+}
+
+std::string note_of(std::uint64_t number) {
+  std::string note = "note " + std::to_string(number);
+  if (number % 4 == 0) note += std::string(number % 300, 'x');
+  return note;
 }
 
 ModelPostgres::ModelPostgres(std::function<void(Lsn)> on_status)

@@ -43,6 +43,8 @@ struct EmittedEvent {
   std::string header;  // value of the header "trace"; empty: no headers
 };
 [[nodiscard]] EmittedEvent event_of(std::uint64_t number);
+// The note of a row of app.items; some are long.
+[[nodiscard]] std::string note_of(std::uint64_t number);
 
 struct Transaction {
   Lsn commit_lsn;  // start of the commit record

@@ -24,6 +24,12 @@ std::string position_text(const Transaction& transaction, unsigned index) {
   return text;
 }
 
+std::string part_text(std::size_t part) {
+  char text[24];
+  std::snprintf(text, sizeof text, ".%04zX", part);
+  return text;
+}
+
 // The ordinal that a message claims; 0: none.
 std::uint64_t ordinal_of(const Publish& publish) {
   const std::string start = "Postrider-Position: v1 ";
@@ -31,15 +37,6 @@ std::uint64_t ordinal_of(const Publish& publish) {
   return found == std::string::npos
              ? 0
              : std::strtoull(publish.headers.c_str() + found + start.size(), nullptr, 10);
-}
-
-std::uint32_t epoch_of(const Publish& publish) {
-  const std::string start = "Postrider-Position: v1 ";
-  const auto found = publish.headers.find(start);
-  if (found == std::string::npos) return 0;
-  unsigned epoch = 0;
-  const char* const fields = publish.headers.c_str() + found + start.size();
-  return std::sscanf(fields, "%*u %*s %*u %*d %u", &epoch) == 1 ? epoch : 0;
 }
 
 // CloudEvents' own attributes are checked by their unit tests: here only the id.
@@ -62,7 +59,7 @@ std::string item_payload(const Change& change) {
                                                             : "delete") +
                             "\",\"schema\":\"app\",\"table\":\"items\",";
   if (change.kind == Kind::kDelete) return start + "\"old\":{\"id\":" + id + "}}";
-  return start + "\"new\":{\"id\":" + id + ",\"note\":\"note " + id + "\"}}";
+  return start + "\"new\":{\"id\":" + id + ",\"note\":\"" + note_of(change.number) + "\"}}";
 }
 
 bool is_item(Kind kind) {
@@ -133,38 +130,62 @@ void Oracle::add(const Transaction& transaction) {
   }
   for (std::size_t i = 0; i < carried.size(); ++i) {
     const auto& [change, here] = carried[i];
+    const bool last = i + 1 == carried.size();
+    if (is_item(change.kind)) {
+      add_item(transaction, change, here, last, *epoch);
+      continue;
+    }
     Publish message;
     std::string& headers = message.headers;
     const std::string position = position_text(transaction, here);
-    headers = "NATS/1.0\r\n";
-    headers += header("Postrider-Position", "v1 " + std::to_string(expected_.size() + 1) + " " +
-                                                position + " " + std::to_string(transaction.xid) +
-                                                " " + std::to_string(transaction.commit_time_us) +
-                                                " " + std::to_string(epoch->number) +
-                                                (i + 1 == carried.size() ? " last" : ""));
+    headers = "NATS/1.0\r\n" + place_header(transaction, position, epoch->number, last);
     if (settings.message_id) headers += header("Nats-Msg-Id", position);
-    if (is_item(change.kind)) {
-      message.subject = "src.cdc.app.items";
-      headers += header("Postrider-Key", std::to_string(change.number));
-      headers += header("Postrider-Type", change.kind == Kind::kInsert   ? "insert"
-                                          : change.kind == Kind::kUpdate ? "update"
-                                                                         : "delete");
-      headers += header("Content-Type", "application/json");
-      message.payload = item_payload(change);
-    } else {
-      const auto event = event_of(change.number);
-      message.subject = "src." + event.subject;
-      headers += header("Postrider-Id", event.id);
-      headers += optional_header("Postrider-Key", event.key);
-      headers += optional_header("Postrider-Type", event.type);
-      headers += header("Content-Type", "application/json");
-      headers += optional_header("trace", event.header);
-      if (settings.cloud_events) headers += header("ce-id", event.id);
-      message.payload = event.payload;
-    }
+    const auto event = event_of(change.number);
+    message.subject = "src." + event.subject;
+    headers += header("Postrider-Id", event.id);
+    headers += optional_header("Postrider-Key", event.key);
+    headers += optional_header("Postrider-Type", event.type);
+    headers += header("Content-Type", "application/json");
+    headers += optional_header("trace", event.header);
+    if (settings.cloud_events) headers += header("ce-id", event.id);
+    message.payload = event.payload;
     headers += "\r\n";
     expected_.push_back({transaction.commit_lsn, std::move(message)});
   }
+}
+
+void Oracle::add_item(const Transaction& transaction, const Change& change, unsigned index,
+                      bool last, const OpenedEpoch& epoch) {
+  const std::string payload = item_payload(change);
+  const std::size_t most = epoch.settings.part_bytes;
+  const std::size_t parts =
+      most == 0 || payload.size() <= most ? 1 : (payload.size() + most - 1) / most;
+  for (std::size_t part = 0; part < parts; ++part) {
+    Publish message;
+    std::string position = position_text(transaction, index);
+    if (parts > 1) position += part_text(part);
+    std::string& headers = message.headers;
+    headers = "NATS/1.0\r\n" +
+              place_header(transaction, position, epoch.number, last && part + 1 == parts);
+    if (epoch.settings.message_id) headers += header("Nats-Msg-Id", position);
+    if (parts > 1) headers += header("Postrider-Parts", std::to_string(parts));
+    headers += header("Postrider-Key", std::to_string(change.number));
+    headers += header("Postrider-Type", change.kind == Kind::kInsert   ? "insert"
+                                        : change.kind == Kind::kUpdate ? "update"
+                                                                       : "delete");
+    headers += header("Content-Type", "application/json") + "\r\n";
+    message.subject = "src.cdc.app.items";
+    message.payload = parts == 1 ? payload : payload.substr(part * most, most);
+    expected_.push_back({transaction.commit_lsn, std::move(message)});
+  }
+}
+
+std::string Oracle::place_header(const Transaction& transaction, const std::string& position,
+                                 std::uint32_t epoch, bool last) const {
+  return header("Postrider-Position", "v1 " + std::to_string(expected_.size() + 1) + " " +
+                                          position + " " + std::to_string(transaction.xid) + " " +
+                                          std::to_string(transaction.commit_time_us) + " " +
+                                          std::to_string(epoch) + (last ? " last" : ""));
 }
 
 // Only what is flushed: the rest may yet be lost.
@@ -214,48 +235,6 @@ std::uint64_t Oracle::first_wrong(std::uint64_t first, std::uint64_t last) const
       return seq;
   }
   return 0;
-}
-
-std::set<ErrorKind> Oracle::due() {
-  extend();
-  std::set<ErrorKind> kinds;
-  const auto& disk = postgres_.disk();
-  if (disk.system_id != disk.row.system_id) return {ErrorKind::kWrongSystem};
-  if ((history_changed_ || foreign_) && broker_.stream()) {
-    const auto& stream = *broker_.stream();
-    const auto wrong = first_wrong(1, stream.last_seq());
-    if (wrong != 0 && foreign_)
-      kinds.insert(ErrorKind::kForeignMessage);
-    else if (wrong != 0 && disk.timeline > 1)
-      kinds.insert(ErrorKind::kTimelineDiverged);
-    else if (wrong != 0)
-      kinds.insert({ErrorKind::kSourceWentBack, ErrorKind::kHistoryDiffers});
-  }
-  if (!disk.slot.exists) kinds.insert(ErrorKind::kSlotMissing);
-  if (disk.slot.lost || disk.slot.confirmed > disk.row.confirm_to)
-    kinds.insert(ErrorKind::kSlotUnusable);
-  if (disk.publication_version != disk.row.publication_version)
-    kinds.insert(ErrorKind::kPublicationMissing);
-  return kinds;
-}
-
-std::set<ErrorKind> Oracle::tolerated() {
-  note_due();
-  std::set<ErrorKind> kinds = was_due_;
-  // An old message once more at the end looks like a stream that was cut back.
-  if (destroyed_ || kinds.contains(ErrorKind::kForeignMessage))
-    kinds.insert(ErrorKind::kDurableEventsLost);
-  // The row of the fork, or of the backup, does not know the stream yet, or the epoch.
-  if (history_changed_ && broker_.stream() && broker_.stream()->last_seq() > 0 &&
-      (postgres_.row().incarnation != broker_.stream()->created ||
-       epoch_of(broker_.stream()->messages.back().message) >
-           (epochs_.empty() ? 0 : epochs_.back().number)))
-    kinds.insert(ErrorKind::kForeignMessage);
-  // The newest message cannot be read, and might be of the timeline that ended.
-  if (postgres_.disk().timeline > 1 && broker_.stream() && broker_.stream()->last_seq() > 0 &&
-      broker_.stream()->messages.back().gone)
-    kinds.insert(ErrorKind::kTimelineDiverged);
-  return kinds;
 }
 
 void Oracle::check_stream() {

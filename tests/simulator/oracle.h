@@ -20,7 +20,8 @@ struct Settings {
   bool message_id = true;
   bool wal_store = false;
   bool captures = false;
-  bool cloud_events = false;  // binary mode
+  bool cloud_events = false;   // binary mode
+  std::size_t part_bytes = 0;  // of a row; 0: not split, and so without captures
 
   friend bool operator==(const Settings&, const Settings&) = default;
 };
@@ -80,6 +81,12 @@ class Oracle {
   // expected there; 0: none. Also where nothing is expected.
   [[nodiscard]] std::uint64_t first_wrong(std::uint64_t first, std::uint64_t last) const;
   void add(const Transaction& transaction);
+  // One message, or several where it is split.
+  void add_item(const Transaction& transaction, const Change& change, unsigned index, bool last,
+                const OpenedEpoch& epoch);
+  [[nodiscard]] std::string place_header(const Transaction& transaction,
+                                         const std::string& position, std::uint32_t epoch,
+                                         bool last) const;
 
   const ModelPostgres& postgres_;
   const ModelJetStream& broker_;

@@ -44,6 +44,7 @@ Settings make_settings(Random& random, const Settings& before) {
   settings.wal_store = before.wal_store || random.one_in(3);
   settings.captures = random.one_in(3);
   settings.cloud_events = random.one_in(6);
+  settings.part_bytes = settings.captures && random.one_in(2) ? random.between(40, 200) : 0;
   return settings;
 }
 

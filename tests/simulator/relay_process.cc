@@ -32,6 +32,7 @@ RelayOptions options_of(const Plan& plan, const Settings& settings) {
   options.message_id = settings.message_id;
   options.wal_store = settings.wal_store;
   if (settings.cloud_events) options.format = EventFormat::kCloudEventsBinary;
+  options.part_bytes = settings.part_bytes;
   if (settings.captures) options.captures = {CaptureRule{.tables = {"app.items"}}};
   return options;
 }
