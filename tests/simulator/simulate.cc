@@ -153,8 +153,7 @@ int main(int argc, char** argv) {
   const double took = machine_seconds() - start;
   std::printf(
       "%llu runs from seed %llu on: %llu messages, %llu faults, %llu sessions, %llu stored "
-      "messages lost by the broker and published again, %llu halts where durable events were "
-      "destroyed; %.1f s, %.0f runs/s\n",
+      "messages lost by the broker and published again, %llu due halts; %.1f s, %.0f runs/s\n",
       static_cast<unsigned long long>(runs), static_cast<unsigned long long>(arguments.first),
       static_cast<unsigned long long>(sum.messages), static_cast<unsigned long long>(sum.faults),
       static_cast<unsigned long long>(sum.sessions), static_cast<unsigned long long>(sum.lost),

@@ -102,6 +102,7 @@ class World {
   void fault_of_broker(const Action& action);
   void fate(const Action& action);
   [[nodiscard]] bool may_remove() const;
+  [[nodiscard]] bool any_foreign() const;
   [[nodiscard]] bool tail_gone() const;
   void destroy();
   void restore(bool with_slot);
