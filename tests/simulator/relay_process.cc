@@ -76,7 +76,7 @@ bool World::owns(const Relay& relay) const {
 }
 
 void World::pass() {
-  if (relay().killed) throw Killed{};
+  if (current_->killed) throw Killed{};
   if (budget_ > 0) {
     --budget_;
     return;
@@ -85,9 +85,9 @@ void World::pass() {
 }
 
 void World::wait() {
-  if (relay().killed) throw Killed{};
+  if (current_->killed) throw Killed{};
   Fiber::yield();
-  if (relay().killed) throw Killed{};
+  if (current_->killed) throw Killed{};
 }
 
 bool World::acquire(Relay& relay) {

@@ -39,14 +39,14 @@ World::~World() {
 
 // ---- Steps ----
 
-void World::step_relay(Relay& relay, std::uint64_t budget) {
+void World::step_process(Process& process, std::uint64_t budget, Random& random) {
   std::vector<Fiber*> ready;
-  for (auto& thread : relay.threads)
+  for (auto& thread : process.threads)
     if (!thread.fiber->done() && thread.waits_for == nullptr) ready.push_back(thread.fiber.get());
   if (ready.empty()) return;
-  current_ = &relay;
+  current_ = &process;
   budget_ = budget;
-  ready[random_.below(ready.size())]->resume();
+  ready[random.below(ready.size())]->resume();
   current_ = nullptr;
 }
 
@@ -80,7 +80,7 @@ void World::step(std::uint64_t relays) {
       break;
   }
   const auto number = random_.below(2);
-  if ((relays >> number & 1U) != 0) step_relay(*relays_[number], random_.below(12));
+  if ((relays >> number & 1U) != 0) step_process(*relays_[number], random_.below(12), random_);
   collect_ended();
 }
 

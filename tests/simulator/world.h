@@ -32,20 +32,24 @@ struct Thread {
   const void* waits_for = nullptr;  // a condition variable
 };
 
+// A process of either kind. The first of its threads is main.
+struct Process {
+  bool killed = false;
+  bool stop = false;
+  std::optional<Error> halted;
+  std::list<Thread> threads;
+};
+
 // A relay process.
-struct Relay {
+struct Relay : Process {
   int number = 0;
   RelayOptions options;
   Settings settings;
-  bool killed = false;
-  bool stop = false;
   bool take_over = false;  // may end the owner of the source
   bool runs_session = false;
-  std::optional<Error> halted;
-  int sql_generation = 0;     // of the server that its session's SQL connection belongs to
-  int lock_generation = 0;    // and its lock's
-  Lsn epoch_from;             // what it last read as the WAL's end
-  std::list<Thread> threads;  // the first is main
+  int sql_generation = 0;   // of the server that its session's SQL connection belongs to
+  int lock_generation = 0;  // and its lock's
+  Lsn epoch_from;           // what it last read as the WAL's end
   StatusBoard board;
 };
 
@@ -70,7 +74,8 @@ class World {
 
   // The world that runs, and the relay whose fiber runs. For what is linked into the relay.
   static World& the();
-  [[nodiscard]] Relay& relay() const { return *current_; }
+  [[nodiscard]] Relay& relay() const { return static_cast<Relay&>(*current_); }
+  [[nodiscard]] Process& process() const { return *current_; }
   // A place where the process may be interrupted, paused or killed. Throws Killed.
   void pass();
   // The same, and certainly gives the others a turn.
@@ -95,7 +100,7 @@ class World {
   void act(const Action& action);
   void run_steps(std::uint64_t relays, std::uint64_t steps);
   void step(std::uint64_t relays);
-  void step_relay(Relay& relay, std::uint64_t budget);
+  void step_process(Process& process, std::uint64_t budget, Random& random);
   void step_broker();
   void step_postgres();
   void commit(const Action& action);
@@ -122,7 +127,7 @@ class World {
   std::uint64_t lost_ = 0;
   std::vector<std::unique_ptr<Relay>> relays_;
   int owner_ = -1;
-  Relay* current_ = nullptr;
+  Process* current_ = nullptr;
   std::uint64_t budget_ = 0;
   bool healing_ = false;
   std::optional<Cluster> backup_;
