@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "postrider/received_event.h"
+#include "readmodel/progress/cursor.h"
 #include "tests/simulator/model_jetstream.h"
 #include "tests/simulator/model_postgres.h"
 
@@ -55,6 +57,14 @@ class Oracle {
   // Those that are right, too: what was due when somebody looked may have passed since.
   [[nodiscard]] std::set<ErrorKind> tolerated();
   void note_due() { was_due_.merge(due()); }
+
+  // A read model's transaction is about to commit: it moves the cursor over whole source
+  // transactions, forward, and holds exactly their events.
+  void on_applied(const Cursor& from, const Cursor& to, const std::vector<ReceivedEvent>& events);
+  // True when the stream has removed what a read model that stands there needs.
+  [[nodiscard]] bool lacks_behind(const Cursor& at) const;
+  // True when a read model that stands there may halt so.
+  [[nodiscard]] bool may_halt(ErrorKind kind, const Cursor& at) const;
 
   // How many messages all committed transactions make; `before`: those that commit before it.
   [[nodiscard]] std::uint64_t expected(Lsn before = Lsn{~0ULL});

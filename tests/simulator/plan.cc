@@ -126,6 +126,10 @@ Plan make_plan(std::uint64_t seed) {
     plan.actions.push_back(random.one_in(fault_in) ? make_fault(random) : make_ordinary(random));
   if (fated) add_fate(plan.actions, random);
   for (auto& action : plan.actions) action.seed = random.next();
+  plan.appliers = random.one_in(2);
+  plan.applier_seed = random.next();
+  plan.batch_events = random.between(1, 10);
+  plan.batch_bytes = random.one_in(2) ? random.between(100, 2000) : 1'000'000;
   return plan;
 }
 

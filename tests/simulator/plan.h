@@ -67,6 +67,10 @@ struct Plan {
   std::chrono::milliseconds duplicate_window{300};
   std::chrono::milliseconds idle_confirm_interval{1000};
   std::vector<Action> actions;
+  bool appliers = false;  // two, of one read model
+  std::uint64_t applier_seed = 0;
+  std::size_t batch_events = 0;
+  std::size_t batch_bytes = 0;
 };
 
 [[nodiscard]] Plan make_plan(std::uint64_t seed);

@@ -149,14 +149,17 @@ int main(int argc, char** argv) {
     sum.sessions += outcome.sessions;
     sum.faults += outcome.faults;
     sum.lost += outcome.lost;
+    sum.applied += outcome.applied;
   }
   const double took = machine_seconds() - start;
   std::printf(
       "%llu runs from seed %llu on: %llu messages, %llu faults, %llu sessions, %llu stored "
-      "messages lost by the broker and published again, %llu due halts; %.1f s, %.0f runs/s\n",
+      "messages lost by the broker and published again, %llu due halts, %llu messages applied; "
+      "%.1f s, %.0f runs/s\n",
       static_cast<unsigned long long>(runs), static_cast<unsigned long long>(arguments.first),
       static_cast<unsigned long long>(sum.messages), static_cast<unsigned long long>(sum.faults),
       static_cast<unsigned long long>(sum.sessions), static_cast<unsigned long long>(sum.lost),
-      static_cast<unsigned long long>(halts), took, static_cast<double>(runs) / took);
+      static_cast<unsigned long long>(halts), static_cast<unsigned long long>(sum.applied), took,
+      static_cast<double>(runs) / took);
   return 0;
 }

@@ -21,18 +21,23 @@ World::World(const Plan& plan)
       postgres([this](Lsn confirmed) { oracle.on_status(confirmed); }),
       broker(now, [this](const Publish& publish,
                          std::uint64_t seq) { oracle.on_publish(publish, seq); }),
+      readmodel(now, oracle),
       plan_(plan),
-      wanted_(plan.settings) {
+      wanted_(plan.settings),
+      applier_random_(plan.applier_seed) {
   the_world = this;
   broker.duplicates_first = plan.duplicates_first;
   broker.duplicate_window = plan.duplicate_window;
   for (int i = 0; i < 2; ++i) {
     relays_.push_back(std::make_unique<Relay>());
     relays_.back()->number = i;
+    appliers_.push_back(std::make_unique<ApplierProcess>());
+    appliers_.back()->number = i;
   }
 }
 
 World::~World() {
+  for (auto& applier : appliers_) end_applier(*applier);
   for (auto& relay : relays_) end_relay(*relay, false);
   the_world = nullptr;
 }
@@ -89,7 +94,10 @@ void World::run_steps(std::uint64_t relays, std::uint64_t steps) {
     if ((relays >> number & 1U) != 0 && relays_[number]->threads.empty() &&
         !relays_[number]->halted)
       start_relay(*relays_[number]);
-  for (; steps > 0 && oracle.complaint().empty(); --steps) step(relays);
+  for (; steps > 0 && oracle.complaint().empty(); --steps) {
+    step(relays);
+    step_appliers();
+  }
 }
 
 // ---- The end ----
@@ -119,7 +127,7 @@ void World::heal() {
     run_steps(3, 50);
     now += milliseconds(50);
     if (anyone_halted()) return;
-    if (oracle.due().empty() && oracle.complete() && all_confirmed()) return;
+    if (oracle.due().empty() && oracle.complete() && all_confirmed() && all_applied()) return;
   }
   if (const auto due = oracle.due(); !due.empty())
     oracle.complain("nobody halts: " + std::string(info(*due.begin()).name));
@@ -127,12 +135,30 @@ void World::heal() {
     oracle.complain("stuck: " + std::to_string(broker.stream() ? broker.stream()->last_seq() : 0) +
                     " of " + std::to_string(oracle.expected()) +
                     " messages after everything healed");
+  else if (!all_applied())
+    oracle.complain("stuck: the read model stands at ordinal " +
+                    std::to_string(readmodel.cursor().ordinal));
   else
     oracle.complain("stuck: everything is carried, and not confirmed: the slot stands at " +
                     postgres.slot_confirmed().to_string());
 }
 
+// A halt of an applier ends it for good; the other one halts at the same place.
+bool World::all_applied() {
+  return !plan_.appliers || readmodel.cursor().ordinal >= oracle.expected() ||
+         oracle.lacks_behind(readmodel.cursor()) ||
+         std::ranges::all_of(appliers_, [](const auto& applier) { return !!applier->halted; });
+}
+
+void World::judge_appliers() {
+  for (const auto& applier : appliers_)
+    if (applier->halted && !oracle.may_halt(applier->halted->kind, readmodel.cursor()))
+      oracle.complain("applier " + std::to_string(applier->number) +
+                      " halted: " + applier->halted->to_string());
+}
+
 void World::judge(Outcome& outcome) {
+  judge_appliers();
   for (const auto& relay : relays_) {
     if (!relay->halted) continue;
     if (oracle.tolerated().contains(relay->halted->kind))
@@ -160,6 +186,7 @@ Outcome World::run(const std::vector<std::size_t>& kept) {
     if (action.is_fault()) ++outcome.faults;
     if (fated_) oracle.note_due();
     act(action);
+    disturb_appliers();
     if (!oracle.complaint().empty()) break;
     if (anyone_halted()) break;
   }
@@ -167,6 +194,7 @@ Outcome World::run(const std::vector<std::size_t>& kept) {
   judge(outcome);
   outcome.messages = broker.stream() ? broker.stream()->last_seq() : 0;
   outcome.sessions = sessions;
+  outcome.applied = readmodel.cursor().ordinal;
   outcome.lost = lost_;
   return outcome;
 }

@@ -17,6 +17,7 @@
 #include "tests/simulator/fiber.h"
 #include "tests/simulator/model_jetstream.h"
 #include "tests/simulator/model_postgres.h"
+#include "tests/simulator/model_target.h"
 #include "tests/simulator/oracle.h"
 #include "tests/simulator/plan.h"
 
@@ -53,12 +54,20 @@ struct Relay : Process {
   StatusBoard board;
 };
 
+// A process that applies the read model.
+struct ApplierProcess : Process {
+  int number = 0;
+  bool paused = false;
+  std::int64_t target_session = 0;  // the newest that it has opened
+};
+
 struct Outcome {
   std::string failure;  // empty: as promised
   bool halted = false;  // rightly
   std::uint64_t messages = 0;
   std::uint64_t sessions = 0;
   std::uint64_t faults = 0;
+  std::uint64_t applied = 0;
   std::uint64_t lost = 0;  // acknowledged messages destroyed by the broker, and published again
 };
 
@@ -76,6 +85,9 @@ class World {
   static World& the();
   [[nodiscard]] Relay& relay() const { return static_cast<Relay&>(*current_); }
   [[nodiscard]] Process& process() const { return *current_; }
+  [[nodiscard]] ApplierProcess& applier() const { return static_cast<ApplierProcess&>(*current_); }
+  [[nodiscard]] Random& applier_random() { return applier_random_; }
+  [[nodiscard]] bool healing() const { return healing_; }
   // A place where the process may be interrupted, paused or killed. Throws Killed.
   void pass();
   // The same, and certainly gives the others a turn.
@@ -87,6 +99,7 @@ class World {
   Oracle oracle;
   ModelPostgres postgres;
   ModelJetStream broker;
+  ModelTarget readmodel;
   std::uint64_t sessions = 0;
   bool trace = false;
 
@@ -96,6 +109,14 @@ class World {
   void relay_main(Relay& relay);
   bool run_session(Relay& relay);
   bool acquire(Relay& relay);
+
+  void start_applier(ApplierProcess& applier);
+  void end_applier(ApplierProcess& applier);
+  void applier_main(ApplierProcess& applier);
+  void step_appliers();
+  void disturb_appliers();
+  [[nodiscard]] bool all_applied();
+  void judge_appliers();
 
   void act(const Action& action);
   void run_steps(std::uint64_t relays, std::uint64_t steps);
@@ -126,6 +147,8 @@ class World {
   std::uint64_t next_number_ = 1;
   std::uint64_t lost_ = 0;
   std::vector<std::unique_ptr<Relay>> relays_;
+  std::vector<std::unique_ptr<ApplierProcess>> appliers_;
+  Random applier_random_;
   int owner_ = -1;
   Process* current_ = nullptr;
   std::uint64_t budget_ = 0;
