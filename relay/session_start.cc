@@ -53,7 +53,13 @@ Tail read_tail(NatsConnection& client, const RelayOptions& options,
   if (stream.last_seq == 0 || stream.messages == 0) return TailGone{};
   const auto message = client.message(options.stream.name, stream.last_seq);
   POSTRIDER_FAILPOINT("session.after_read_mark");
-  if (!message) return TailGone{};
+  if (!message) {
+    // Gone by age, or cut off a moment ago?
+    const auto again = client.stream_info(options.stream.name);
+    if (!again || again->created != stream.created || again->last_seq < stream.last_seq)
+      throw Failure(ErrorKind::kPublishInDoubt, "the stream was cut off while it was read");
+    return TailGone{};
+  }
   const auto value = wire::find_header(message->headers, kPositionHeader);
   if (!value)
     return TailForeign{"a message on " + message->subject + " without Postrider-Position"};
