@@ -73,8 +73,9 @@ void World::fault_of_broker(const Action& action) {
       return;
     case Kind::kDeleteStream:
       // Only a young stream may be lost without a halt: all the others are kDestroy's.
-      if (!fated_ && postgres.row().mark.is_none() && broker.durable_seq() == 0)
-        broker.delete_stream();
+      if (fated_ || !postgres.row().mark.is_none() || broker.durable_seq() != 0) return;
+      oracle.on_deleted();
+      broker.delete_stream();
       return;
     case Kind::kExpire:
       if (!may_remove()) return;

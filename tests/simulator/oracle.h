@@ -50,6 +50,9 @@ class Oracle {
   void on_history_changed();
   // Somebody else has published.
   void on_foreign() { foreign_ = true; }
+  // A young stream was deleted. Whoever was about to make it makes another under a relay that does
+  // not know, and the next session finds messages in a stream that the row does not name.
+  void on_deleted() { deleted_ = true; }
   [[nodiscard]] bool destroyed() const { return destroyed_; }
 
   // The halts that the state of both servers calls for. Empty: none, and then none is right.
@@ -104,6 +107,7 @@ class Oracle {
   bool destroyed_ = false;
   bool history_changed_ = false;
   bool foreign_ = false;
+  bool deleted_ = false;
   std::set<ErrorKind> was_due_;
   std::vector<OpenedEpoch> epochs_;
   std::vector<Expected> expected_;

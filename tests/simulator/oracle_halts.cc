@@ -47,7 +47,7 @@ std::set<ErrorKind> Oracle::tolerated() {
   if (destroyed_ || kinds.contains(ErrorKind::kForeignMessage))
     kinds.insert(ErrorKind::kDurableEventsLost);
   // The row of the fork, or of the backup, does not know the stream yet, or the epoch.
-  if (history_changed_ && broker_.stream() && broker_.stream()->last_seq() > 0 &&
+  if ((history_changed_ || deleted_) && broker_.stream() && broker_.stream()->last_seq() > 0 &&
       (postgres_.row().incarnation != broker_.stream()->created ||
        epoch_of(broker_.stream()->messages.back().message) >
            (epochs_.empty() ? 0 : epochs_.back().number)))
