@@ -113,8 +113,9 @@ void require_part_room(const OpenSession& session, const RelayOptions& options) 
 
 // Goes on only behind messages that are all this source's own.
 void require_chain(OpenSession& session, const RelayOptions& options) {
-  const auto foreign = find_foreign(*session.client, options.stream.name,
-                                    session.checkpoint.mark.seq, session.start.mark);
+  const auto foreign =
+      find_foreign(*session.client, options.stream.name, session.checkpoint.mark.seq,
+                   session.start.mark, session.history);
   if (!foreign) return;
   session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
   throw Failure(

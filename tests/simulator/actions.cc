@@ -151,7 +151,7 @@ void World::act(const Action& action) {
       broker.refusals = static_cast<int>(action.a);
       return;
     case Kind::kStaleReads:
-      broker.stale_by = action.a;
+      if (!fated_) broker.stale_by = action.a;
       return;
     case Kind::kPostgresCrash:
       return postgres.crash();

@@ -82,6 +82,9 @@ void World::fate(const Action& action) {
       broker.stream() && broker.stream()->last_seq() > 0 && broker.stream()->messages.back().gone;
   if (tail_gone && action.kind == Kind::kRestore) return;
   fated_ = true;
+  // None lags so far behind.
+  broker.stale_by = 0;
+  for (const auto& connection : broker.connections()) connection->stale_last.reset();
   switch (action.kind) {
     case Kind::kDestroy:
       return destroy();

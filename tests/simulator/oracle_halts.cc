@@ -28,7 +28,8 @@ std::set<ErrorKind> Oracle::due() {
     if (wrong != 0 && foreign_)
       kinds.insert(ErrorKind::kForeignMessage);
     else if (wrong != 0 && disk.timeline > 1)
-      kinds.insert(ErrorKind::kTimelineDiverged);
+      // Where later commits stand behind it, the chain of the newest window tells.
+      kinds.insert({ErrorKind::kTimelineDiverged, ErrorKind::kForeignMessage});
     else if (wrong != 0)
       kinds.insert({ErrorKind::kSourceWentBack, ErrorKind::kHistoryDiffers});
   }
