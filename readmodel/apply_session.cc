@@ -59,6 +59,23 @@ ApplySession::ApplySession(const ReadModelOptions& options, const Projections& p
 ApplySession::~ApplySession() = default;
 
 void ApplySession::run() {
+  try {
+    apply_stream();
+  } catch (const Failure& failure) {
+    if (info(failure.error().kind).disposition == Disposition::kHalt) require_own_cursor();
+    throw;
+  }
+}
+
+// Whoever stood still while another applied may find the stream without what it thinks it needs.
+void ApplySession::require_own_cursor() {
+  const Cursor known = cursor_;
+  open_.reset();
+  if (!(target_.open() == known))
+    throw Failure(ErrorKind::kSessionFenced, "another applier has moved the cursor");
+}
+
+void ApplySession::apply_stream() {
   cursor_ = target_.open();
   board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
   if (!await_decision() || !open_stream()) return;

@@ -59,6 +59,9 @@ class ApplySession {
     std::size_t complete = 0;  // events of complete transactions
   };
 
+  void apply_stream();
+  // kSessionFenced where another applier has moved the cursor: then this one judges nothing.
+  void require_own_cursor();
   // Both wait where they must, and say false when asked to stop meanwhile.
   [[nodiscard]] bool await_decision();
   [[nodiscard]] bool open_stream();

@@ -53,7 +53,13 @@ Tail read_tail(NatsConnection& client, const RelayOptions& options,
   if (stream.last_seq == 0 || stream.messages == 0) return TailGone{};
   const auto message = client.message(options.stream.name, stream.last_seq);
   POSTRIDER_FAILPOINT("session.after_read_mark");
-  if (!message) return TailGone{};
+  if (!message) {
+    // Gone by age, or cut off a moment ago?
+    const auto again = client.stream_info(options.stream.name);
+    if (!again || again->created != stream.created || again->last_seq < stream.last_seq)
+      throw Failure(ErrorKind::kPublishInDoubt, "the stream was cut off while it was read");
+    return TailGone{};
+  }
   const auto value = wire::find_header(message->headers, kPositionHeader);
   if (!value)
     return TailForeign{"a message on " + message->subject + " without Postrider-Position"};
@@ -107,8 +113,9 @@ void require_part_room(const OpenSession& session, const RelayOptions& options) 
 
 // Goes on only behind messages that are all this source's own.
 void require_chain(OpenSession& session, const RelayOptions& options) {
-  const auto foreign = find_foreign(*session.client, options.stream.name,
-                                    session.checkpoint.mark.seq, session.start.mark);
+  const auto foreign =
+      find_foreign(*session.client, options.stream.name, session.checkpoint.mark.seq,
+                   session.start.mark, session.history);
   if (!foreign) return;
   session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
   throw Failure(
@@ -127,6 +134,18 @@ void require_newest_session(Source& source, const Checkpoint& checkpoint,
   const auto row = source.read_checkpoint(options.source.name);
   if (!row || row->session != checkpoint.session)
     throw Failure(ErrorKind::kSessionFenced, "a newer session began before this one could");
+}
+
+// Nobody but this session moves the slot from START_REPLICATION on. Where it was moved before, by a
+// session that was newer for a while or by somebody who made the slot anew, the first transaction
+// that comes may not be the one that follows the mark.
+void require_slot_as_read(OpenSession& session, const RelayOptions& options) {
+  const SlotState slot = session.source.slot(options.source.slot);
+  if (slot.facts.confirmed == session.slot_confirmed) return;
+  throw Failure(ErrorKind::kSessionFenced, "slot \"" + options.source.slot + "\" was at " +
+                                               session.slot_confirmed.to_string() +
+                                               " when this session began, and has been moved to " +
+                                               slot.facts.confirmed.to_string());
 }
 
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
@@ -269,6 +288,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.wal->start(
       options.source.slot, publications, session.start.start_lsn,
       options.wal_store || !options.captures.empty() || session.epochs.any_messages());
+  require_slot_as_read(session, options);
   require_part_room(session, options);
   open_epoch_if_needed(session, options);
   return session;

@@ -16,7 +16,8 @@ struct Place {
 }  // namespace
 
 std::optional<ForeignMessage> find_foreign(JetStreamClient& client, const std::string& stream,
-                                           std::uint64_t durable, const Mark& tail) {
+                                           std::uint64_t durable, const Mark& tail,
+                                           const TimelineHistory& history) {
   const std::uint64_t window_start = tail.seq > kLargestWindow ? tail.seq - kLargestWindow : 0;
   std::map<std::uint64_t, Place> places;
   client.for_each_message(stream, std::max(durable, window_start) + 1, tail.seq - 1,
@@ -32,6 +33,10 @@ std::optional<ForeignMessage> find_foreign(JetStreamClient& client, const std::s
       return ForeignMessage{seq, "ordinal " + std::to_string(here.header->ordinal) + " at " +
                                      here.header->position.to_string() + " where ordinal " +
                                      std::to_string(ordinal) + " belongs"};
+    if (!history.contains(here.header->position.timeline, here.header->position.commit_lsn))
+      return ForeignMessage{seq, "ordinal " + std::to_string(ordinal) + " at " +
+                                     here.header->position.to_string() +
+                                     ", a commit that the promoted server never had"};
     next = here.header->position;
   }
   return std::nullopt;

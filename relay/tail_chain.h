@@ -4,7 +4,8 @@
 // of those sequences, the event meant for it is refused, but those behind it are stored: ordinals
 // still fit sequences, and only the headers tell. Whatever can have been in flight lies within one
 // window of the stream's end, since a session ends with its first bad answer. So every session
-// looks there before it goes on.
+// looks there before it goes on. The same way a relay that was paused over a promotion leaves a
+// commit in the stream that the new primary never had, with later ones behind it.
 #pragma once
 
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "relay/jetstream/client.h"
 #include "relay/progress/mark.h"
+#include "relay/progress/timeline_history.h"
 
 namespace postrider {
 
@@ -21,9 +23,11 @@ struct ForeignMessage {
 };
 
 // Looks at the messages behind sequence `durable` and before `tail`, at most one window of them:
-// by leader reads. Those that are gone by age tell nothing. Throws Failure.
+// by leader reads. Those that are gone by age tell nothing. `history` is the server's. Throws
+// Failure.
 [[nodiscard]] std::optional<ForeignMessage> find_foreign(JetStreamClient& client,
                                                          const std::string& stream,
-                                                         std::uint64_t durable, const Mark& tail);
+                                                         std::uint64_t durable, const Mark& tail,
+                                                         const TimelineHistory& history);
 
 }  // namespace postrider

@@ -238,18 +238,23 @@ void Target::report_reached(const Barrier& barrier) {
 }
 
 Target::Transaction::Transaction(Target& target, const Cursor& from, const Cursor& to)
-    : target_(target), tx_(translated([&] { return pqxx::work(*target.connection_); })) {
+    : target_(target),
+      tx_(translated([&] { return std::make_unique<pqxx::work>(*target.connection_); })) {
   move(from, to);
 }
 
 Target::Transaction::~Transaction() = default;
+
+pqxx::transaction_base& Target::Transaction::sql() {
+  return *tx_;
+}
 
 void Target::Transaction::move(const Cursor& from, const Cursor& to) {
   translated([&] {
     const std::optional<std::string> part =
         to.position.part ? std::optional(std::to_string(*to.position.part)) : std::nullopt;
     const auto moved = sql::exec(
-        tx_,
+        *tx_,
         "UPDATE postrider.cursor SET incarnation = $1, seq = $2, ordinal = $3, timeline = $4, "
         "lsn = $5::pg_lsn, idx = $6, part = $7::int, xid = $8, commit_time_us = $9, epoch = $10, "
         "updated_at = now() "
@@ -265,7 +270,7 @@ void Target::Transaction::move(const Cursor& from, const Cursor& to) {
         target_.generation_);
     if (moved.affected_rows() == 1) return;
     // Read anew: the statement above saw the newest row, this one does, too.
-    const auto held = sql::exec(tx_,
+    const auto held = sql::exec(*tx_,
                                 "SELECT 1 FROM postrider.cursor WHERE readmodel = $1 AND "
                                 "ordinal = $2 AND lsn = $3::pg_lsn AND generation = $4 AND "
                                 "barrier_holder IS NOT NULL",
@@ -280,7 +285,7 @@ void Target::Transaction::move(const Cursor& from, const Cursor& to) {
 }
 
 void Target::Transaction::note_coverage(const CoverageNotice& notice) {
-  translated([&] { write_coverage(tx_, target_.options_.readmodel, notice); });
+  translated([&] { write_coverage(*tx_, target_.options_.readmodel, notice); });
 }
 
 void Target::Transaction::set_aside(const Stop& stop, std::span<const ReceivedEvent> events,
@@ -293,7 +298,7 @@ void Target::Transaction::set_aside(const Stop& stop, std::span<const ReceivedEv
     const auto columns = arrays.take();
     std::apply(
         [&](const auto&... c) {
-          sql::exec(tx_,
+          sql::exec(*tx_,
                     std::string("INSERT INTO postrider.audit (by, action, readmodel, "
                                 "first_ordinal, last_ordinal, detail, events) "
                                 "SELECT coalesce(nullif($13::text, ''), session_user), $14::text, "
@@ -303,7 +308,7 @@ void Target::Transaction::set_aside(const Stop& stop, std::span<const ReceivedEv
                     number(stop.last_ordinal), stop.projection + ": " + stop.error);
           if (park)
             sql::exec(
-                tx_,
+                *tx_,
                 std::string("INSERT INTO postrider.parked (readmodel, first_ordinal, "
                             "last_ordinal, projection, sqlstate, error, events) "
                             "SELECT $13::text, $14::bigint, $15::bigint, $16::text, $17::text, "
@@ -313,22 +318,22 @@ void Target::Transaction::set_aside(const Stop& stop, std::span<const ReceivedEv
                 stop.sqlstate, stop.error);
         },
         columns);
-    sql::exec(tx_, "DELETE FROM postrider.stopped WHERE readmodel = $1", name);
+    sql::exec(*tx_, "DELETE FROM postrider.stopped WHERE readmodel = $1", name);
   });
 }
 
 void Target::Transaction::heartbeat() {
-  translated([&] { tx_.exec("SELECT 1"); });
+  translated([&] { tx_->exec("SELECT 1"); });
 }
 
 void Target::Transaction::commit() {
   // In doubt from here until it returns: a broken connection leaves the outcome open, and the next
   // session reads the cursor. An SQL error is a refusal: a deferred constraint, for example.
-  tx_.commit();
+  tx_->commit();
 }
 
 void Target::Transaction::settle() {
-  translated([&] { tx_.commit(); });
+  translated([&] { tx_->commit(); });
 }
 
 }  // namespace postrider

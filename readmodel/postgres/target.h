@@ -105,11 +105,11 @@ class Target {
     // attempt() to judge; outside of it settle() throws Failure like everything else.
     void commit();
     void settle();
-    [[nodiscard]] pqxx::transaction_base& sql() { return tx_; }
+    [[nodiscard]] pqxx::transaction_base& sql();
 
    private:
     Target& target_;
-    pqxx::work tx_;
+    std::unique_ptr<pqxx::work> tx_;
   };
 
   // Writes what the cursor has covered, outside of any batch.

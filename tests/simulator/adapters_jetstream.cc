@@ -65,8 +65,7 @@ NatsConnection::NatsConnection(const NatsOptions&, const std::string&, std::chro
     : impl_(std::make_unique<Impl>()) {
   World::the().pass();
   if (!World::the().broker.up) throw_broken();
-  impl_->connection = World::the().broker.connect(
-      std::static_pointer_cast<Mailbox<wire::PubAck>>(std::move(errors)));
+  impl_->connection = World::the().broker.connect(std::move(errors));
 }
 
 NatsConnection::~NatsConnection() {
@@ -103,6 +102,19 @@ void NatsConnection::for_each_message(
     if (stored != nullptr)
       visit({seq, stored->message.subject, stored->message.headers, stored->message.payload});
   }
+}
+
+std::optional<wire::StoredMessage> NatsConnection::message_from(const std::string&,
+                                                                std::uint64_t seq,
+                                                                const std::string&) {
+  ask(*impl_->connection);
+  const auto& broker = World::the().broker;
+  if (!broker.stream()) return std::nullopt;
+  for (; seq <= broker.last_seq_for(*impl_->connection); ++seq)
+    if (const auto* stored = broker.find(*impl_->connection, seq))
+      return wire::StoredMessage{seq, stored->message.subject, stored->message.headers,
+                                 stored->message.payload};
+  return std::nullopt;
 }
 
 void NatsConnection::announce(const std::string&, std::string_view) {}

@@ -55,9 +55,9 @@ auto statement(Statement run) {
 template <class Write>
 void write_row(std::int64_t session, Write write) {
   const bool unfenced = statement([&](sim::ModelPostgres& postgres) {
-    if (postgres.row.session != session) return false;
-    const bool written = write(postgres.row);
-    postgres.write_wal(200);
+    if (postgres.row().session != session) return false;
+    bool written = false;
+    postgres.write_row([&](Checkpoint& row) { written = write(row); });
     return written;
   });
   if (!unfenced) throw Failure(ErrorKind::kSessionFenced, "a newer session owns the source");
@@ -105,22 +105,23 @@ bool Source::terminate(int pid) {
 
 Checkpoint Source::open_session(const std::string&) {
   return statement([](sim::ModelPostgres& postgres) {
-    ++postgres.row.session;
-    postgres.write_wal(200);
-    return postgres.row;
+    postgres.write_row([](Checkpoint& row) { ++row.session; });
+    return postgres.row();
   });
 }
 
 std::optional<Checkpoint> Source::read_checkpoint(const std::string&) {
-  return statement([](sim::ModelPostgres& postgres) { return std::optional(postgres.row); });
+  return statement([](sim::ModelPostgres& postgres) { return std::optional(postgres.row()); });
 }
 
 SlotState Source::slot(const std::string&) {
   return statement([](sim::ModelPostgres& postgres) {
     SlotState state;
-    state.facts.exists = true;
+    const auto& slot = postgres.disk().slot;
+    state.facts.exists = slot.exists;
     state.facts.plugin = "pgoutput";
-    state.facts.confirmed = postgres.slot_confirmed();
+    state.facts.lost = slot.lost;
+    state.facts.confirmed = slot.confirmed;
     if (const auto* holder = postgres.slot_holder()) state.active_pid = holder->pid;
     return state;
   });
@@ -128,7 +129,7 @@ SlotState Source::slot(const std::string&) {
 
 PublicationState Source::publication(const std::string& name) {
   return statement([&](sim::ModelPostgres& postgres) {
-    return PublicationState{name, postgres.row.publication_version, ""};
+    return PublicationState{name, postgres.disk().publication_version, ""};
   });
 }
 
@@ -201,11 +202,14 @@ SystemIdentity ReplicationConnection::identify() {
   auto& world = World::the();
   world.pass();
   if (!world.postgres.up || !connection_->sender->alive) throw_cut_off();
-  return {world.postgres.row.system_id, 1, world.postgres.flushed()};
+  const auto& disk = world.postgres.disk();
+  return {disk.system_id, disk.timeline, disk.flushed};
 }
 
 TimelineHistory ReplicationConnection::timeline_history(std::uint32_t timeline) {
-  return TimelineHistory(timeline);
+  const auto history = TimelineHistory::parse(timeline, World::the().postgres.disk().forks);
+  if (!history) throw Failure(ErrorKind::kProtocol, "no timeline history");
+  return *history;
 }
 
 void ReplicationConnection::start(const std::string&, const std::vector<std::string>& publications,

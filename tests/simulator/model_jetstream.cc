@@ -36,7 +36,7 @@ std::uint64_t ModelJetStream::durable_seq() const {
 }
 
 std::shared_ptr<ModelJetStream::Connection> ModelJetStream::connect(
-    std::shared_ptr<Mailbox<wire::PubAck>> mailbox) {
+    std::shared_ptr<ErrorBox> mailbox) {
   auto connection = std::make_shared<Connection>();
   connection->mailbox = std::move(mailbox);
   if (stream_ && stale_by > 0)
@@ -119,7 +119,7 @@ bool ModelJetStream::deliver(Connection& connection, std::uint64_t count) {
       ack.outcome = wire::PubAck::Outcome::kNoResponder;
     else
       ack = wire::parse_pub_ack(said);
-    connection.mailbox->put(std::move(ack));
+    static_cast<Mailbox<wire::PubAck>&>(*connection.mailbox).put(std::move(ack));
   }
   return true;
 }
@@ -180,6 +180,10 @@ void ModelJetStream::expire(std::uint64_t seq) {
 
 void ModelJetStream::remove(std::uint64_t seq) {
   if (stream_ && seq >= 1 && seq <= durable_seq()) stream_->messages[seq - 1].gone = true;
+}
+
+void ModelJetStream::publish_foreign(const Publish& message) {
+  if (up && stream_) stream_->messages.push_back({message, stream_->last_seq() + 1, now_, false});
 }
 
 }  // namespace postrider::sim

@@ -43,9 +43,9 @@ class ModelJetStream {
   struct Connection {
     bool alive = true;  // false: closed by either side
     bool client_gone = false;
-    std::deque<Publish> sent;         // by the client, not yet seen by the server
-    std::deque<std::string> answers;  // by the server, not yet seen by the client
-    std::shared_ptr<Mailbox<wire::PubAck>> mailbox;
+    std::deque<Publish> sent;           // by the client, not yet seen by the server
+    std::deque<std::string> answers;    // by the server, not yet seen by the client
+    std::shared_ptr<ErrorBox> mailbox;  // of one that publishes: a Mailbox<wire::PubAck>
     // What the requests of this connection are shown at most: a replica that lags answers them.
     std::optional<std::uint64_t> stale_last;
   };
@@ -78,7 +78,7 @@ class ModelJetStream {
   }
 
   // ---- What clients do ----
-  std::shared_ptr<Connection> connect(std::shared_ptr<Mailbox<wire::PubAck>> mailbox);
+  std::shared_ptr<Connection> connect(std::shared_ptr<ErrorBox> mailbox);
   void create_stream();
   [[nodiscard]] std::uint64_t last_seq_for(const Connection& connection) const;
   [[nodiscard]] const Stored* find(const Connection& connection, std::uint64_t seq) const;
@@ -100,6 +100,8 @@ class ModelJetStream {
   // Removes messages up to `seq` by age, as far as they are durable.
   void expire(std::uint64_t seq);
   void remove(std::uint64_t seq);
+  // Somebody who is no relay publishes `message`.
+  void publish_foreign(const Publish& message);
 
  private:
   void cut(std::uint64_t keep);

@@ -105,7 +105,7 @@ std::string other_message(bool transactional) {
 std::string item_change(const Change& change) {
   Writer out;
   const std::string id = std::to_string(change.number);
-  const auto row = [&] { out.u8('N').u16(2).text(id).text("note " + id); };
+  const auto row = [&] { out.u8('N').u16(2).text(id).text(note_of(change.number)); };
   if (change.kind == Change::Kind::kInsert) {
     out.u8('I').u32(kItemsTable);
     row();
@@ -139,14 +139,22 @@ EmittedEvent event_of(std::uint64_t number) {
   return event;
 }
 
+std::string note_of(std::uint64_t number) {
+  std::string note = "note " + std::to_string(number);
+  if (number % 4 == 0) note += std::string(number % 300, 'x');
+  return note;
+}
+
 ModelPostgres::ModelPostgres(std::function<void(Lsn)> on_status)
     : on_status_(std::move(on_status)) {
+  Checkpoint& row = disk_.row;
   row.slot = "slot";
   row.publication = "postrider";
-  row.publication_version = "1";
-  row.system_id = "7000000000000000001";
-  row.confirm_to = slot_confirmed_;
+  row.publication_version = disk_.publication_version;
+  row.system_id = disk_.system_id;
+  row.confirm_to = disk_.slot.confirmed;
   row.epochs_json = "[]";
+  disk_.rows.emplace_back(disk_.inserted, row);
 }
 
 Walsender* ModelPostgres::slot_holder() const {
@@ -156,19 +164,20 @@ Walsender* ModelPostgres::slot_holder() const {
 void ModelPostgres::commit(std::vector<Change> changes, bool synchronous, Random& random) {
   Transaction transaction;
   transaction.changes = std::move(changes);
-  inserted_.value += 40 + random.below(400);
-  transaction.commit_lsn = inserted_;
-  inserted_.value += 48;
-  transaction.end_lsn = inserted_;
-  transaction.xid = next_xid_++;
+  disk_.inserted.value += 40 + random.below(400);
+  transaction.commit_lsn = disk_.inserted;
+  disk_.inserted.value += 48;
+  transaction.end_lsn = disk_.inserted;
+  transaction.timeline = disk_.timeline;
+  transaction.xid = disk_.next_xid++;
   clock_us_ += 1 + static_cast<std::int64_t>(random.below(5000));
   transaction.commit_time_us = clock_us_;
-  wal_.push_back(std::move(transaction));
+  disk_.wal.push_back(std::move(transaction));
   if (synchronous) flush();
 }
 
 void ModelPostgres::write_wal(std::uint64_t bytes) {
-  inserted_.value += bytes;
+  disk_.inserted.value += bytes;
   flush();
 }
 
@@ -182,18 +191,18 @@ std::shared_ptr<Walsender> ModelPostgres::connect() {
 
 bool ModelPostgres::start(const std::shared_ptr<Walsender>& sender, Lsn from, bool captures,
                           bool messages) {
-  if (slot_holder() != nullptr) return false;
+  if (slot_holder() != nullptr || !disk_.slot.exists || disk_.slot.lost) return false;
   holder_ = sender;
   sender->streaming = true;
   sender->captures = captures;
   sender->messages = messages;
-  sender->sent = std::max(from, slot_confirmed_);
+  sender->sent = std::max(from, disk_.slot.confirmed);
   return true;
 }
 
 void ModelPostgres::status(Walsender& sender, Lsn confirmed, bool reply_requested) {
   on_status_(confirmed);
-  slot_confirmed_ = std::max(slot_confirmed_, confirmed);
+  disk_.slot.confirmed = std::max(disk_.slot.confirmed, confirmed);
   if (reply_requested) sender.frames.push_back(keepalive(sender.sent, false));
 }
 
@@ -273,27 +282,31 @@ void ModelPostgres::send_transaction(Walsender& sender, const Transaction& trans
 
 bool ModelPostgres::decode(Walsender& sender, Random& random) {
   if (!sender.alive || !sender.streaming) return false;
-  const auto next = std::ranges::lower_bound(wal_, sender.sent, {}, &Transaction::commit_lsn);
-  if (next != wal_.end() && next->end_lsn <= flushed_) {
+  const auto next = std::ranges::lower_bound(disk_.wal, sender.sent, {}, &Transaction::commit_lsn);
+  if (next != disk_.wal.end() && next->end_lsn <= disk_.flushed) {
     send_transaction(sender, *next, random);
     if (random.one_in(4)) sender.frames.push_back(keepalive(sender.sent, random.one_in(4)));
     return true;
   }
-  if (sender.sent >= flushed_) return false;
-  sender.sent = flushed_;
-  sender.frames.push_back(keepalive(flushed_, random.one_in(4)));
+  if (sender.sent >= disk_.flushed) return false;
+  sender.sent = disk_.flushed;
+  sender.frames.push_back(keepalive(disk_.flushed, random.one_in(4)));
   return true;
 }
 
-void ModelPostgres::crash() {
+void ModelPostgres::close_connections() {
   ++generation;
-  up = false;
   for (const auto& sender : senders_)
     if (const auto open = sender.lock()) open->alive = false;
   holder_.reset();
-  slot_confirmed_ = slot_saved_;
-  while (!wal_.empty() && wal_.back().end_lsn > flushed_) wal_.pop_back();
-  inserted_ = flushed_;
+}
+
+void ModelPostgres::crash() {
+  close_connections();
+  up = false;
+  disk_.slot.confirmed = disk_.slot.saved;
+  while (!disk_.wal.empty() && disk_.wal.back().end_lsn > disk_.flushed) disk_.wal.pop_back();
+  disk_.inserted = disk_.flushed;
 }
 
 }  // namespace postrider::sim

@@ -8,13 +8,24 @@ namespace {
 
 using Kind = Action::Kind;
 
-constexpr std::array<const char*, 26> kNames = {
+constexpr std::array<const char*, 34> kNames = {
     "run",          "commit",           "write-wal",       "pause",          "kill-relay",
     "stop-relay",   "take-over",        "configure",       "broker-crash",   "broker-elects",
     "broker-syncs", "broker-dies",      "drop-connection", "lose-answers",   "double-answer",
     "swap-answers", "false-duplicates", "refusals",        "stale-reads",    "delete-stream",
     "expire",       "remove-tail",      "postgres-crash",  "postgres-saves", "drop-walsender",
-    "destroy"};
+    "destroy",      "back-up",          "restore",         "promote",        "other-system",
+    "drop-slot",    "invalidate-slot",  "new-publication", "foreign-publish"};
+
+// What moves the world back, and how often each is chosen.
+constexpr std::array<std::pair<Kind, std::uint64_t>, 8> kFates = {{{Kind::kDestroy, 4},
+                                                                   {Kind::kRestore, 5},
+                                                                   {Kind::kPromote, 8},
+                                                                   {Kind::kOtherSystem, 1},
+                                                                   {Kind::kDropSlot, 4},
+                                                                   {Kind::kInvalidateSlot, 1},
+                                                                   {Kind::kNewPublication, 2},
+                                                                   {Kind::kForeignPublish, 4}}};
 
 // Faults and how often each is chosen, against each other.
 constexpr std::array<std::pair<Kind, std::uint64_t>, 22> kFaults = {
@@ -33,19 +44,25 @@ Settings make_settings(Random& random, const Settings& before) {
   settings.wal_store = before.wal_store || random.one_in(3);
   settings.captures = random.one_in(3);
   settings.cloud_events = random.one_in(6);
+  settings.part_bytes = settings.captures && random.one_in(2) ? random.between(40, 200) : 0;
   return settings;
 }
 
-Action make_fault(Random& random) {
+template <std::size_t Size>
+Kind choose(const std::array<std::pair<Kind, std::uint64_t>, Size>& kinds, Random& random) {
   std::uint64_t total = 0;
-  for (const auto& [kind, weight] : kFaults) total += weight;
+  for (const auto& [kind, weight] : kinds) total += weight;
   std::uint64_t chosen = random.below(total);
-  Action action;
-  for (const auto& [kind, weight] : kFaults) {
-    action.kind = kind;
-    if (chosen < weight) break;
+  for (const auto& [kind, weight] : kinds) {
+    if (chosen < weight) return kind;
     chosen -= weight;
   }
+  return kinds.back().first;
+}
+
+Action make_fault(Random& random) {
+  Action action;
+  action.kind = choose(kFaults, random);
   action.a = random.below(2);
   action.b = random.below(2);
   if (action.kind == Kind::kPause)
@@ -54,6 +71,19 @@ Action make_fault(Random& random) {
       action.kind == Kind::kFalseDuplicates || action.kind == Kind::kRefusals)
     action.a = random.between(1, 4);
   return action;
+}
+
+// One fate somewhere in the plan.
+void add_fate(std::vector<Action>& actions, Random& random) {
+  const auto insert = [&](std::size_t from, const Action& action) {
+    const std::size_t at = from + random.below(actions.size() - from);
+    actions.insert(actions.begin() + static_cast<std::ptrdiff_t>(at), action);
+    return at;
+  };
+  const Action fate{choose(kFates, random), random.below(3), random.below(2), 0};
+  const std::size_t from =
+      fate.kind == Kind::kRestore ? insert(0, {Kind::kBackUp, 0, 0, 0}) + 1 : 0;
+  insert(from, fate);
 }
 
 Action make_ordinary(Random& random) {
@@ -89,16 +119,17 @@ Plan make_plan(std::uint64_t seed) {
   plan.duplicate_window = std::chrono::milliseconds(random.one_in(3) ? 20'000 : 300);
   const std::uint64_t fault_in = random.between(2, 6);
   const std::uint64_t count = random.between(8, 36);
-  const bool destroys = random.one_in(25);
+  const bool fated = random.one_in(4);
   plan.actions.push_back({Kind::kCommit, random.below(6), 4, 0});
   plan.actions.push_back({Kind::kRun, 1, random.between(1, 150), 0});
   for (std::uint64_t i = 0; i < count; ++i)
     plan.actions.push_back(random.one_in(fault_in) ? make_fault(random) : make_ordinary(random));
-  if (destroys)
-    plan.actions.insert(
-        plan.actions.begin() + static_cast<std::ptrdiff_t>(random.below(plan.actions.size())),
-        {Kind::kDestroy, 0, 0, 0});
+  if (fated) add_fate(plan.actions, random);
   for (auto& action : plan.actions) action.seed = random.next();
+  plan.appliers = random.one_in(2);
+  plan.applier_seed = random.next();
+  plan.batch_events = random.between(1, 10);
+  plan.batch_bytes = random.one_in(2) ? random.between(100, 2000) : 1'000'000;
   return plan;
 }
 

@@ -40,6 +40,15 @@ struct Action {
     kPostgresSaves,  // its slot
     kDropWalsender,
     kDestroy,  // the broker loses durable messages, against the operator's word
+    // What only a person can have done, or must set right: one a plan.
+    kBackUp,          // of PostgreSQL's disk
+    kRestore,         // it; `a`: 0: without the slot
+    kPromote,         // a standby; `a`: 0: without the slot; `b`: 0: it has replayed everything
+    kOtherSystem,     // answers at the address
+    kDropSlot,        // and `a`: 0: somebody makes it anew
+    kInvalidateSlot,  // its WAL is removed
+    kNewPublication,  // dropped and made anew
+    kForeignPublish,  // `a`: 0: a message of the stream once more
   };
   Kind kind = Kind::kRun;
   std::uint64_t a = 0;
@@ -58,6 +67,10 @@ struct Plan {
   std::chrono::milliseconds duplicate_window{300};
   std::chrono::milliseconds idle_confirm_interval{1000};
   std::vector<Action> actions;
+  bool appliers = false;  // two, of one read model
+  std::uint64_t applier_seed = 0;
+  std::size_t batch_events = 0;
+  std::size_t batch_bytes = 0;
 };
 
 [[nodiscard]] Plan make_plan(std::uint64_t seed);

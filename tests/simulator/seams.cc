@@ -63,7 +63,7 @@ int __wrap_pthread_setname_np(pthread_t, const char*) {
 // std::thread::_M_start_thread: a fiber, whose address is the thread's id.
 void __wrap__ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE(
     std::thread* self, std::unique_ptr<ThreadState>* state, void (*)()) {
-  auto& threads = World::the().relay().threads;
+  auto& threads = World::the().process().threads;
   std::shared_ptr<ThreadState> body(std::move(*state));
   threads.push_back({std::make_unique<postrider::sim::Fiber>([body] {
                        try {
@@ -81,21 +81,21 @@ void __wrap__ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_
 void __wrap__ZNSt6thread4joinEv(std::thread* self) {
   postrider::sim::Fiber* fiber = nullptr;
   std::memcpy(&fiber, static_cast<void*>(self), sizeof fiber);
-  auto& relay = World::the().relay();
+  auto& process = World::the().process();
   while (!fiber->done())
-    if (relay.killed)
+    if (process.killed)
       fiber->resume();
     else
       postrider::sim::Fiber::yield();
-  relay.threads.remove_if([&](const auto& thread) { return thread.fiber.get() == fiber; });
+  process.threads.remove_if([&](const auto& thread) { return thread.fiber.get() == fiber; });
   std::memset(static_cast<void*>(self), 0, sizeof fiber);
 }
 
 // std::condition_variable::wait and notify_all. May wake for no reason, as any may.
 void __wrap__ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE(
     std::condition_variable* self, std::unique_lock<std::mutex>* lock) {
-  auto& relay = World::the().relay();
-  for (auto& thread : relay.threads)
+  auto& process = World::the().process();
+  for (auto& thread : process.threads)
     if (thread.fiber.get() == postrider::sim::Fiber::current()) thread.waits_for = self;
   lock->unlock();
   postrider::sim::Fiber::yield();
@@ -103,7 +103,7 @@ void __wrap__ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE(
 }
 
 void __wrap__ZNSt18condition_variable10notify_allEv(std::condition_variable* self) {
-  for (auto& thread : World::the().relay().threads)
+  for (auto& thread : World::the().process().threads)
     if (thread.waits_for == self) thread.waits_for = nullptr;
 }
 }

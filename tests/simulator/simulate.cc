@@ -110,8 +110,7 @@ std::vector<std::size_t> all_of(const Plan& plan) {
   return all;
 }
 
-void report(std::uint64_t seed, const Plan& plan, const std::string& failure) {
-  std::printf("seed %llu fails: %s\n", static_cast<unsigned long long>(seed), failure.c_str());
+void report(std::uint64_t seed, const Plan& plan) {
   std::fflush(stdout);
   const auto kept = shrink(all_of(plan), [&](const std::vector<std::size_t>& part) {
     return !run(plan, part, false).failure.empty();
@@ -138,11 +137,10 @@ int main(int argc, char** argv) {
     const Plan plan = make_plan(seed);
     const auto outcome = run(plan, arguments.keep.value_or(all_of(plan)), arguments.trace);
     if (!outcome.failure.empty()) {
-      if (arguments.keep)
-        std::printf("seed %llu fails: %s\n", static_cast<unsigned long long>(seed),
-                    outcome.failure.c_str());
-      else
-        report(seed, plan, outcome.failure);
+      std::printf("seed %llu fails, run %llu, after %.1f s: %s\n",
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(runs + 1),
+                  machine_seconds() - start, outcome.failure.c_str());
+      if (!arguments.keep) report(seed, plan);
       return 1;
     }
     ++runs;
@@ -151,15 +149,17 @@ int main(int argc, char** argv) {
     sum.sessions += outcome.sessions;
     sum.faults += outcome.faults;
     sum.lost += outcome.lost;
+    sum.applied += outcome.applied;
   }
   const double took = machine_seconds() - start;
   std::printf(
       "%llu runs from seed %llu on: %llu messages, %llu faults, %llu sessions, %llu stored "
-      "messages lost by the broker and published again, %llu halts where durable events were "
-      "destroyed; %.1f s, %.0f runs/s\n",
+      "messages lost by the broker and published again, %llu due halts, %llu messages applied; "
+      "%.1f s, %.0f runs/s\n",
       static_cast<unsigned long long>(runs), static_cast<unsigned long long>(arguments.first),
       static_cast<unsigned long long>(sum.messages), static_cast<unsigned long long>(sum.faults),
       static_cast<unsigned long long>(sum.sessions), static_cast<unsigned long long>(sum.lost),
-      static_cast<unsigned long long>(halts), took, static_cast<double>(runs) / took);
+      static_cast<unsigned long long>(halts), static_cast<unsigned long long>(sum.applied), took,
+      static_cast<double>(runs) / took);
   return 0;
 }

@@ -17,6 +17,7 @@
 #include "tests/simulator/fiber.h"
 #include "tests/simulator/model_jetstream.h"
 #include "tests/simulator/model_postgres.h"
+#include "tests/simulator/model_target.h"
 #include "tests/simulator/oracle.h"
 #include "tests/simulator/plan.h"
 
@@ -32,21 +33,32 @@ struct Thread {
   const void* waits_for = nullptr;  // a condition variable
 };
 
+// A process of either kind. The first of its threads is main.
+struct Process {
+  bool killed = false;
+  bool stop = false;
+  std::optional<Error> halted;
+  std::list<Thread> threads;
+};
+
 // A relay process.
-struct Relay {
+struct Relay : Process {
   int number = 0;
   RelayOptions options;
   Settings settings;
-  bool killed = false;
-  bool stop = false;
   bool take_over = false;  // may end the owner of the source
   bool runs_session = false;
-  std::optional<Error> halted;
-  int sql_generation = 0;     // of the server that its session's SQL connection belongs to
-  int lock_generation = 0;    // and its lock's
-  Lsn epoch_from;             // what it last read as the WAL's end
-  std::list<Thread> threads;  // the first is main
+  int sql_generation = 0;   // of the server that its session's SQL connection belongs to
+  int lock_generation = 0;  // and its lock's
+  Lsn epoch_from;           // what it last read as the WAL's end
   StatusBoard board;
+};
+
+// A process that applies the read model.
+struct ApplierProcess : Process {
+  int number = 0;
+  bool paused = false;
+  std::int64_t target_session = 0;  // the newest that it has opened
 };
 
 struct Outcome {
@@ -55,6 +67,7 @@ struct Outcome {
   std::uint64_t messages = 0;
   std::uint64_t sessions = 0;
   std::uint64_t faults = 0;
+  std::uint64_t applied = 0;
   std::uint64_t lost = 0;  // acknowledged messages destroyed by the broker, and published again
 };
 
@@ -70,7 +83,11 @@ class World {
 
   // The world that runs, and the relay whose fiber runs. For what is linked into the relay.
   static World& the();
-  [[nodiscard]] Relay& relay() const { return *current_; }
+  [[nodiscard]] Relay& relay() const { return static_cast<Relay&>(*current_); }
+  [[nodiscard]] Process& process() const { return *current_; }
+  [[nodiscard]] ApplierProcess& applier() const { return static_cast<ApplierProcess&>(*current_); }
+  [[nodiscard]] Random& applier_random() { return applier_random_; }
+  [[nodiscard]] bool healing() const { return healing_; }
   // A place where the process may be interrupted, paused or killed. Throws Killed.
   void pass();
   // The same, and certainly gives the others a turn.
@@ -82,6 +99,7 @@ class World {
   Oracle oracle;
   ModelPostgres postgres;
   ModelJetStream broker;
+  ModelTarget readmodel;
   std::uint64_t sessions = 0;
   bool trace = false;
 
@@ -92,18 +110,35 @@ class World {
   bool run_session(Relay& relay);
   bool acquire(Relay& relay);
 
+  void start_applier(ApplierProcess& applier);
+  void end_applier(ApplierProcess& applier);
+  void applier_main(ApplierProcess& applier);
+  void step_appliers();
+  void disturb_appliers();
+  [[nodiscard]] bool all_applied();
+  void judge_appliers();
+
   void act(const Action& action);
   void run_steps(std::uint64_t relays, std::uint64_t steps);
   void step(std::uint64_t relays);
-  void step_relay(Relay& relay, std::uint64_t budget);
+  void step_process(Process& process, std::uint64_t budget, Random& random);
   void step_broker();
   void step_postgres();
   void commit(const Action& action);
   void fault_of_broker(const Action& action);
+  void fate(const Action& action);
+  [[nodiscard]] bool may_remove() const;
+  [[nodiscard]] bool any_foreign() const;
+  [[nodiscard]] bool tail_gone() const;
+  void destroy();
+  void restore(bool with_slot);
+  void promote(bool with_slot, bool whole);
+  void publish_foreign(bool copy);
   std::uint64_t survivors();
   void heal();
   void judge(Outcome& outcome);
   [[nodiscard]] bool all_confirmed();
+  [[nodiscard]] bool anyone_halted() const;
   void collect_ended();
 
   const Plan& plan_;
@@ -112,10 +147,14 @@ class World {
   std::uint64_t next_number_ = 1;
   std::uint64_t lost_ = 0;
   std::vector<std::unique_ptr<Relay>> relays_;
+  std::vector<std::unique_ptr<ApplierProcess>> appliers_;
+  Random applier_random_;
   int owner_ = -1;
-  Relay* current_ = nullptr;
+  Process* current_ = nullptr;
   std::uint64_t budget_ = 0;
   bool healing_ = false;
+  std::optional<Cluster> backup_;
+  bool fated_ = false;
 };
 
 }  // namespace postrider::sim
