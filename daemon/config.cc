@@ -276,7 +276,7 @@ void complete(Config& config) {
           "nats.tls_cert and nats.tls_key belong together", "set both or neither");
   require(relay.takeover_after < relay.stall_after,
           "relay.takeover_after must be shorter than relay.stall_after",
-          "the defaults are 4s and 30s");
+          "the defaults are 3s and 30s");
 }
 
 // A plain connection to another machine shows events and passwords to whoever is in between.

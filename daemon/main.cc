@@ -275,6 +275,25 @@ void add_inspection(CLI::App& app, CommandLine& line) {
   });
 }
 
+void add_replay(CLI::App& app, CommandLine& line) {
+  auto* replay = add_command(app, line, "replay",
+                             "Publish a range of the stream again, into a stream of its own");
+  auto options = std::make_shared<ReplayOptions>();
+  replay->add_option("--to", options->to_stream, "The other stream; made when it is missing")
+      ->required();
+  replay->add_option("--prefix", options->prefix,
+                     "Takes the source's place in the subjects; default: the stream's name");
+  replay->add_option("--from", options->from,
+                     "start, ordinal:N, seq:N, a position or a commit time; inclusive");
+  replay->add_option("--until", options->until, "The same, or end; inclusive");
+  replay->add_option("--filter", options->filter,
+                     "Pattern over the events' subjects, such as order.>");
+  replay->add_flag("--dry-run", options->dry_run, "Read and count, and publish nothing");
+  replay->callback([&line, options] {
+    line.run = [options](const Config& config) { return run_replay(config, *options); };
+  });
+}
+
 void add_dev(CLI::App& app, CommandLine& line) {
   auto* dev = app.add_subcommand("dev", "Private PostgreSQL and nats-server in a folder");
   dev->require_subcommand(1);
@@ -312,6 +331,7 @@ int main(int argc, char** argv) {
   add_replica(app, line);
   add_verify(app, line);
   add_inspection(app, line);
+  add_replay(app, line);
   add_dev(app, line);
   try {
     app.parse(argc, argv);

@@ -55,7 +55,7 @@ struct RelayOptions {
   bool announce = true;
   milliseconds ack_timeout{10'000};
   milliseconds stall_after{30'000};
-  milliseconds takeover_after{4'000};
+  milliseconds takeover_after{3'000};
   milliseconds wal_sender_timeout{10'000};
   milliseconds maintain_interval{600'000};
   bool until_caught_up = false;

@@ -15,7 +15,8 @@
 namespace postrider {
 namespace {
 
-constexpr milliseconds kStandbyPoll{500};
+constexpr milliseconds kStandbyPoll{250};
+constexpr milliseconds kEndedPoll{50};  // its backends are ending: the lock is free in a moment
 constexpr milliseconds kReportInterval{3000};
 constexpr int kHeartbeatsPerTakeover = 4;
 
@@ -71,9 +72,9 @@ bool Ownership::acquire(const std::function<bool()>& stop,
       on_standby(blocked);
       announced = blocked;
     }
-    if (holder && blocked.empty()) end_dead_holder(*source, *holder);
+    const bool ended = holder && blocked.empty() && end_dead_holder(*source, *holder);
     // The control wake says that something changed: most of all, that somebody asked to stop.
-    if (control_.wait_for(kStandbyPoll)) control_.clear();
+    if (control_.wait_for(ended ? kEndedPoll : kStandbyPoll)) control_.clear();
     if (stop()) return false;
   }
   shared_->source = std::move(source);
@@ -83,15 +84,16 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   return true;
 }
 
-void Ownership::end_dead_holder(Source& source, const LockHolder& holder) const {
+bool Ownership::end_dead_holder(Source& source, const LockHolder& holder) const {
   // An active backend is working for its relay right now; a paused relay's is idle.
   if (holder.state.empty() || holder.state == "active" || holder.idle_for < options_.takeover_after)
-    return;
+    return false;
   spdlog::warn("taking over source {}: its owner's backend {} has shown no life for {} ms",
                options_.source.name, holder.pid, holder.idle_for.count());
   if (const auto slot = source.slot(options_.source.slot); slot.active_pid)
     source.terminate(*slot.active_pid);
   source.terminate(holder.pid);
+  return true;
 }
 
 void Ownership::report_retained_wal() {

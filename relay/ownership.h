@@ -43,7 +43,8 @@ class Ownership {
   [[nodiscard]] bool held() const;
 
  private:
-  void end_dead_holder(Source& source, const LockHolder& holder) const;
+  // True when it was found dead.
+  bool end_dead_holder(Source& source, const LockHolder& holder) const;
   void keep_alive();
   void report_retained_wal();
 

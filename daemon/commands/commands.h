@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/config.h"
+#include "daemon/replay/replay.h"
 #include "readmodel/apply_session.h"
 
 namespace postrider {
@@ -27,6 +28,8 @@ struct TailOptions {
   bool json = false;                // one JSON object a line
 };
 int run_tail(const Config& config, const TailOptions& options);
+
+int run_replay(const Config& config, const ReplayOptions& options);
 
 struct ApplyOptions {
   std::vector<std::string> only;  // read models by name; empty: all
