@@ -1,9 +1,10 @@
 // The fault campaign: real servers, real relays and appliers, and everything going wrong by plan.
 //
-//   campaign --seed S --faults N --events M --folder F [--rounds R] [--schedule FILE] [--keep]
+//   campaign [--seed S] [--faults N] [--events M] [--rounds R] [--folder F] [--schedule FILE]
+//   [--keep]
 //
 // Exits with 0 when nothing was lost, doubled, torn, out of order or worse; with 1 when something
-// was; the folder of the failed round then stays.
+// was: then the folder stays, with everything in it. Without --folder it is a new one in /tmp.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -26,13 +27,14 @@ struct Arguments {
   std::uint64_t rounds = 1;
   std::filesystem::path folder;
   std::string schedule;
+  bool temporary = false;  // the folder is of our choice
   bool keep = false;
   std::string revision = "unknown";
 };
 
 int usage(const std::string& problem) {
-  std::cerr << problem << "\nusage: campaign --folder F [--seed S] [--faults N] [--events M] "
-            << "[--rounds R] [--schedule FILE] [--revision R] [--keep]\n"
+  std::cerr << problem << "\nusage: campaign [--seed S] [--faults N] [--events M] [--rounds R] "
+            << "[--folder F] [--schedule FILE] [--revision R] [--keep]\n"
             << "  N faults and M messages in all, shared out to R rounds, each a fresh world\n";
   return 64;
 }
@@ -59,6 +61,8 @@ int run(const Arguments& arguments) {
         make_plan(seed, arguments.faults / arguments.rounds, arguments.events / arguments.rounds);
     if (!arguments.schedule.empty()) plan.steps = steps_from_jsonl(text_of(arguments.schedule));
     const auto folder = arguments.folder / ("round-" + std::to_string(round));
+    if (std::filesystem::exists(folder))
+      throw std::runtime_error(folder.string() + " exists: choose another folder");
     const auto found = run_round(plan, folder);
     report.postgres = found.postgres;
     report.broker = found.broker;
@@ -74,7 +78,10 @@ int run(const Arguments& arguments) {
       std::filesystem::remove_all(folder / data);
   }
   std::cout << text_of((arguments.folder / "report.md").string());
-  if (report.good()) return 0;
+  if (report.good()) {
+    if (arguments.temporary && !arguments.keep) std::filesystem::remove_all(arguments.folder);
+    return 0;
+  }
   std::cout << "\nThe folder stays: " << arguments.folder.string() << "\nrepeat: " << report.command
             << '\n';
   return 1;
@@ -118,8 +125,14 @@ int main(int argc, char** argv) {
     else
       return usage("no such option: " + name);
   }
-  if (arguments.folder.empty()) return usage("--folder is missing");
   try {
+    if (arguments.folder.empty()) {
+      std::string made = "/tmp/postrider-campaign.XXXXXX";
+      if (::mkdtemp(made.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+      std::filesystem::permissions(made, std::filesystem::perms(0711));
+      arguments.folder = made;
+      arguments.temporary = true;
+    }
     return postrider::campaign::run(arguments);
   } catch (const std::exception& error) {
     std::cerr << "campaign: " << error.what() << '\n';

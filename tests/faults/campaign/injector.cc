@@ -180,15 +180,8 @@ void Injector::run_applier(const Step& step) {
     case Kind::kApplierPause: {
       auto& member = fleet_.active(Role::kApplier);
       member.process->pause();
-      const auto cursor = [this] {
-        return std::stoull(Sql(world_.target_conninfo("postgres"))
-                               .value("SELECT min(ordinal) FROM postrider.cursor"));
-      };
       strike(step.also);
-      const auto before = cursor();
-      if (!dev::wait_until([&] { return cursor() >= before + step.amount; }, kPatience))
-        problems_.push_back(member.name + " stood still and nobody took over");
-      member.process->resume();
+      pause_and_wake(member, step.amount);
       break;
     }
     case Kind::kApplierFailpoint:
@@ -347,6 +340,14 @@ void Injector::let_write(const Step& step) {
   strike(step.also);
   const auto enough = workload_.messages() + step.amount;
   (void)dev::wait_until([&] { return workload_.messages() >= enough; }, kLongest);
+}
+
+bool Injector::let_take_over(const Fleet::Member& member, std::uint64_t messages) {
+  constexpr std::uint64_t kBytesOfMessage = 300;
+  auto& both = fleet_.members(member.role);
+  const auto& other = &member == &both[0] ? both[1] : both[0];
+  const auto enough = other.broker->bytes() + messages * kBytesOfMessage;
+  return dev::wait_until([&] { return other.broker->bytes() >= enough; }, kPatience);
 }
 
 bool Injector::let_arrive(std::uint64_t messages) {

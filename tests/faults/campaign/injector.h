@@ -41,6 +41,8 @@ class Injector {
   // can write no more.
   void let_write(const Step& step);
   [[nodiscard]] bool let_arrive(std::uint64_t messages);
+  // Until the other member of `member`'s role has moved so many messages.
+  [[nodiscard]] bool let_take_over(const Fleet::Member& member, std::uint64_t messages);
   void strike(Kind kind);
 
   World& world_;

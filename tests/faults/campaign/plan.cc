@@ -113,7 +113,7 @@ void pick_place(Random& random, const std::array<Place, N>& places, Step& step) 
 Step make_step(Random& random) {
   Step step;
   step.kind = pick_kind(random);
-  step.amount = random.between(200, 4000);
+  step.amount = random.between(500, 12'000);
   if (is_link(step.kind)) step.how = kBreaks[random.below(kBreaks.size())].first;
   if (step.kind == Kind::kRelayFailpoint || step.kind == Kind::kRelayPauseAt)
     pick_place(random, kRelayPlaces, step);

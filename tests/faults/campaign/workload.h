@@ -20,7 +20,7 @@ class Workload {
     std::uint64_t seed = 0;
     int writers = 8;
     int keys = 1000;
-    std::uint64_t lead = 60'000;  // messages that they may be ahead of the stream
+    std::uint64_t lead = 20'000;  // messages that they may be ahead of the stream
   };
 
   // Starts the writers. `published` is how many messages the stream holds; it must outlive this.
