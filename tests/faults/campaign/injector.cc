@@ -339,7 +339,8 @@ void Injector::run_link(const Step& step) {
 void Injector::let_write(const Step& step) {
   strike(step.also);
   const auto enough = workload_.messages() + step.amount;
-  (void)dev::wait_until([&] { return workload_.messages() >= enough; }, kLongest);
+  (void)dev::wait_until([&] { return workload_.messages() >= enough || workload_.held_up(); },
+                        kLongest);
 }
 
 bool Injector::let_take_over(const Fleet::Member& member, std::uint64_t messages) {

@@ -164,19 +164,17 @@ Plan make_plan(std::uint64_t seed, std::size_t faults, std::uint64_t events) {
     plan.steps.push_back(make_step(random));
     if (i % 3 == 2) plan.steps.emplace_back();
   }
+  // Faults and what is healed after them take about as much again.
   const auto share = events / (plan.steps.size() + 1);
-  std::uint64_t at = 0;
-  for (auto& step : plan.steps) {
-    at += share / 2 + random.below(share + 1);
-    step.at = at;
-  }
+  for (auto& step : plan.steps) step.after = random.below(share + 1);
   return plan;
 }
 
 std::string to_jsonl(const Plan& plan) {
   std::string text;
   for (const auto& step : plan.steps) {
-    nlohmann::json line = {{"at", step.at}, {"fault", name_of(step.kind)}, {"amount", step.amount}};
+    nlohmann::json line = {
+        {"after", step.after}, {"fault", name_of(step.kind)}, {"amount", step.amount}};
     if (is_link(step.kind)) line["how"] = name_of(step.how);
     if (!step.place.empty()) line["place"] = step.place;
     if (step.also != Kind::kNone) line["also"] = name_of(step.also);
@@ -191,7 +189,7 @@ std::vector<Step> steps_from_jsonl(const std::string& text) {
   for (std::string line; std::getline(lines, line);) {
     const auto json = nlohmann::json::parse(line);
     Step step;
-    step.at = json.at("at");
+    step.after = json.at("after");
     step.amount = json.at("amount");
     step.kind = kind_of(json.at("fault"));
     if (json.contains("how"))

@@ -1,5 +1,5 @@
 // What goes wrong in a run, and when: written down from the seed before the run begins. A fault
-// comes when the stream has reached a length, never at a time.
+// comes when the stream has grown by so much, never at a time.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,7 @@ enum class Break : std::uint8_t { kCut, kReset, kHold, kHoldUp, kHoldDown, kLose
 [[nodiscard]] std::vector<Kind> all_kinds();
 
 struct Step {
-  std::uint64_t at = 0;  // messages that the stream holds when it comes
+  std::uint64_t after = 0;  // messages since everything had arrived after the last one
   Kind kind = Kind::kNone;
   Break how = Break::kCut;
   std::uint64_t amount = 0;  // messages, transactions, or passes of the place: what lasts so long
@@ -63,6 +63,7 @@ struct Step {
 struct Plan {
   std::uint64_t seed = 0;
   std::uint64_t events = 0;  // messages that the stream holds at the end, at least
+
   int writers = 8;
   int keys = 1000;
   std::vector<Step> steps;

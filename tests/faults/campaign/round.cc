@@ -79,7 +79,7 @@ class Round {
   // False once nothing moves any more: the rest of the round would show nothing.
   bool run_steps() {
     for (const auto& step : plan_.steps) {
-      if (!arrive(step.at)) return false;
+      if (!arrive(watcher_.published() + step.after)) return false;
       const auto published = watcher_.published().load();
       const auto began = Clock::now();
       injector_.run(step);

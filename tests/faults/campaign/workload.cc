@@ -206,7 +206,7 @@ void Workload::stop() {
 void Workload::run(std::size_t number) {
   Writer writer(options_, number, histories_[number]);
   while (!stop_) {
-    if (messages_ > published_ + options_.lead) {
+    if (held_up()) {
       dev::pause_between_polls();
       continue;
     }

@@ -34,6 +34,8 @@ class Workload {
 
   [[nodiscard]] std::uint64_t transactions() const { return transactions_; }  // ended, either way
   [[nodiscard]] std::uint64_t messages() const { return messages_; }  // of those known to commit
+  // They wait for the stream.
+  [[nodiscard]] bool held_up() const { return messages_ > published_ + options_.lead; }
   // Only when stopped.
   [[nodiscard]] const std::vector<History>& histories() const { return histories_; }
 
