@@ -37,12 +37,14 @@ class Injector {
   void pause_and_wake(Fleet::Member& member, std::uint64_t amount);
   void restart_with_other_settings(bool pause_the_old, std::uint64_t amount);
   void forget_tail(std::uint64_t amount);
-  // While a fault is in force: the second one, then until the writers have written so much more, or
-  // can write no more.
+  // While a fault is in force: the second one, then until the writers have written so much more.
+  // Where the fault keeps them from it, half as many milliseconds.
   void let_write(const Step& step);
   [[nodiscard]] bool let_arrive(std::uint64_t messages);
   // Until the other member of `member`'s role has moved so many messages.
   [[nodiscard]] bool let_take_over(const Fleet::Member& member, std::uint64_t messages);
+  // Until both read models have applied so many.
+  [[nodiscard]] bool let_apply(std::uint64_t messages);
   void strike(Kind kind);
 
   World& world_;
