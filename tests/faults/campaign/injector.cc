@@ -16,6 +16,7 @@ void Injector::run(const Step& step) {
     case Kind::kRelayPause:
     case Kind::kRelayFailpoint:
     case Kind::kRelayPauseAt:
+    case Kind::kRelayLate:
     case Kind::kRelaySettings:
       run_relay(step);
       break;
@@ -23,6 +24,7 @@ void Injector::run(const Step& step) {
     case Kind::kApplierTerminate:
     case Kind::kApplierPause:
     case Kind::kApplierFailpoint:
+    case Kind::kApplierPauseAt:
     case Kind::kApplierSlow:
       run_applier(step);
       break;

@@ -34,6 +34,8 @@ class Injector {
   void run_link(const Step& step);
 
   void start_armed(Role role, const std::string& failpoints, Fleet::Member*& armed);
+  void pause_at_place(Role role, const Step& step);
+  void publish_late(const Step& step);
   void pause_and_wake(Fleet::Member& member, std::uint64_t amount);
   void restart_with_other_settings(bool pause_the_old, std::uint64_t amount);
   void forget_tail(std::uint64_t amount);

@@ -3,6 +3,12 @@
 #include "tests/faults/campaign/inject.h"
 
 namespace postrider::campaign {
+namespace {
+
+// Messages of a successor before the one that stood still wakes: fewer than a window.
+constexpr std::uint64_t kAfterTakeover = 1000;
+
+}  // namespace
 
 void Injector::run_relay(const Step& step) {
   Fleet::Member* armed = nullptr;
@@ -10,7 +16,7 @@ void Injector::run_relay(const Step& step) {
     case Kind::kRelayKill:
       fleet_.kill(step.amount % 5 == 0 ? fleet_.standby(Role::kRelay)
                                        : fleet_.active(Role::kRelay));
-      let_write(step);
+      strike(step.also);
       break;
     case Kind::kRelayTerminate:
       fleet_.terminate(fleet_.active(Role::kRelay));
@@ -31,13 +37,10 @@ void Injector::run_relay(const Step& step) {
         fleet_.kill(*armed);
       break;
     case Kind::kRelayPauseAt:
-      start_armed(Role::kRelay, step.place + "=stop@" + std::to_string(step.amount), armed);
-      if (dev::wait_until([&] { return armed->process->stopped(); }, kLongest)) {
-        strike(step.also);
-        pause_and_wake(*armed, step.amount);
-      } else {
-        fleet_.kill(*armed);  // or it would stand still later, and nobody would wake it
-      }
+      pause_at_place(Role::kRelay, step);
+      break;
+    case Kind::kRelayLate:
+      publish_late(step);
       break;
     default:
       restart_with_other_settings(step.amount % 2 == 0, step.amount);
@@ -64,6 +67,37 @@ void Injector::start_armed(Role role, const std::string& failpoints, Fleet::Memb
       },
       kLongest);
   fleet_.start(active);
+}
+
+void Injector::pause_at_place(Role role, const Step& step) {
+  Fleet::Member* armed = nullptr;
+  start_armed(role, step.place + "=stop@" + std::to_string(step.amount), armed);
+  if (dev::wait_until([&] { return armed->process->stopped(); }, kLongest)) {
+    strike(step.also);
+    pause_and_wake(*armed, kAfterTakeover);
+  } else {
+    fleet_.kill(*armed);  // or it would stand still later, and nobody would wake it
+  }
+}
+
+// Its window stays in the buffers of the network, those of a dead process, too, and arrives behind
+// what its successor has published meanwhile.
+void Injector::publish_late(const Step& step) {
+  auto& member = fleet_.active(Role::kRelay);
+  member.broker->hold(true, false);
+  const auto enough = workload_.messages() + step.amount;
+  (void)dev::wait_until([&] { return workload_.messages() >= enough || workload_.held_up(); },
+                        kLongest);
+  if (step.amount % 2 == 0) {
+    member.process->pause();
+  } else {
+    fleet_.kill(member);
+  }
+  strike(step.also);
+  if (!let_take_over(member, kAfterTakeover))
+    problems_.push_back(member.name + " is gone and nobody took over");
+  member.broker->hold(false, false);
+  if (member.process->stopped()) member.process->resume();
 }
 
 // It stands still already. Others take over; then it wakes, with whatever it had in its buffers.
@@ -110,6 +144,9 @@ void Injector::run_applier(const Step& step) {
       strike(step.also);
       if (!dev::wait_until([&] { return !armed->process->running(); }, kLongest))
         fleet_.kill(*armed);
+      break;
+    case Kind::kApplierPauseAt:
+      pause_at_place(Role::kApplier, step);
       break;
     default:
       try_sql(world_.target_conninfo("postgres"), "UPDATE slow SET ms = 300");

@@ -23,11 +23,13 @@ constexpr std::array kKinds{
     KindName{Kind::kRelayPause, "relay.pause", 5},
     KindName{Kind::kRelayFailpoint, "relay.failpoint", 12},
     KindName{Kind::kRelayPauseAt, "relay.pause_at", 5},
+    KindName{Kind::kRelayLate, "relay.late", 7},
     KindName{Kind::kRelaySettings, "relay.settings", 5},
     KindName{Kind::kApplierKill, "applier.kill", 6},
     KindName{Kind::kApplierTerminate, "applier.terminate", 3},
     KindName{Kind::kApplierPause, "applier.pause", 5},
     KindName{Kind::kApplierFailpoint, "applier.failpoint", 8},
+    KindName{Kind::kApplierPauseAt, "applier.pause_at", 5},
     KindName{Kind::kApplierSlow, "applier.slow", 2},
     KindName{Kind::kSourceKill, "source.kill", 5},
     KindName{Kind::kSourceRestart, "source.restart", 3},
@@ -117,7 +119,8 @@ Step make_step(Random& random) {
   if (is_link(step.kind)) step.how = kBreaks[random.below(kBreaks.size())].first;
   if (step.kind == Kind::kRelayFailpoint || step.kind == Kind::kRelayPauseAt)
     pick_place(random, kRelayPlaces, step);
-  if (step.kind == Kind::kApplierFailpoint) pick_place(random, kApplierPlaces, step);
+  if (step.kind == Kind::kApplierFailpoint || step.kind == Kind::kApplierPauseAt)
+    pick_place(random, kApplierPlaces, step);
   if (random.percent(15)) step.also = pick_second(random, step.kind);
   return step;
 }

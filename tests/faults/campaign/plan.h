@@ -17,11 +17,13 @@ enum class Kind : std::uint8_t {
   kRelayPause,      // past a takeover, then woken
   kRelayFailpoint,  // dies at a named place, the n-th time it gets there
   kRelayPauseAt,    // the same, but stands still there past a takeover
+  kRelayLate,       // what it published is held up in the network until another has taken over
   kRelaySettings,   // started anew with other settings: a new epoch
   kApplierKill,
   kApplierTerminate,
   kApplierPause,
   kApplierFailpoint,
+  kApplierPauseAt,
   kApplierSlow,  // its projection takes long
   kSourceKill,   // -9, every process of it
   kSourceRestart,
