@@ -108,7 +108,10 @@ void Fleet::revive() {
 void Fleet::stop_all() {
   for (const auto role : {Role::kApplier, Role::kRelay})
     for (auto& member : members(role))
-      if (member.process->running()) terminate(member);
+      if (member.process->running())
+        terminate(member);
+      else
+        judge(member);
 }
 
 void Fleet::heal_links() {
