@@ -356,9 +356,9 @@ void ApplySession::keep_time() {
       target_.heartbeat();
     last_statement_ = now_;
   }
-  // While verify holds us nothing may have been asked for.
-  if (!barrier_ && now_ - feed_.heard() > kSilence)
-    throw Failure(ErrorKind::kBrokerUnavailable, "the broker is silent");
+  if (feed_.unanswered_for(kSilence))
+    throw Failure(ErrorKind::kBrokerUnavailable,
+                  "the broker does not answer requests for messages");
   if (now_ - last_look_ < kLook) return;
   last_look_ = now_;
   const auto stream = feed_.stream_info(options_.stream);

@@ -96,6 +96,10 @@ int StreamFeed::fd() const {
   return inbox_->fd();
 }
 
+bool StreamFeed::unanswered_for(std::chrono::milliseconds time) const {
+  return !requests_.empty() && std::chrono::steady_clock::now() - heard_ > time;
+}
+
 void StreamFeed::open(const std::string& stream, const std::string& source, std::uint64_t seq) {
   stream_ = stream;
   source_prefix_ = source + ".";
@@ -122,6 +126,7 @@ void StreamFeed::ask_for_more() {
   std::uint64_t under_way = 0;
   for (const auto& request : requests_) under_way += request.left;
   if (under_way > kBatch / 2) return;
+  if (requests_.empty()) heard_ = std::chrono::steady_clock::now();
   const Request request{++last_request_, kBatch};
   const std::size_t most = std::max(kBatchBytes, max_payload() + max_payload() / 4);
   const std::string body =
@@ -147,7 +152,6 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
   events.clear();
   notices.clear();
   inbox_->take(raw_);
-  if (!raw_.empty()) heard_ = std::chrono::steady_clock::now();
   for (auto& [shared, is_notice] : raw_) {
     natsMsg* message = shared.get();
     const std::string_view subject = natsMsg_GetSubject(message);
@@ -157,6 +161,7 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
       notices.push_back(std::move(data));
       continue;
     }
+    heard_ = std::chrono::steady_clock::now();
     if (subject.starts_with(reply_prefix_)) {
       std::uint64_t number = 0;
       const auto digits = subject.substr(reply_prefix_.size());

@@ -39,8 +39,9 @@ class StreamFeed : public NatsConnection {
   [[nodiscard]] int fd() const;
   // Moves what has arrived into `events` and `notices`, which are cleared first.
   void take(std::vector<ReceivedEvent>& events, std::vector<std::string>& notices);
-  // When the server was last heard of.
-  [[nodiscard]] std::chrono::steady_clock::time_point heard() const { return heard_; }
+  // True when something is asked for and the server has said nothing to it for so long, not even
+  // that the request has expired: the request is lost. Notices say nothing about it.
+  [[nodiscard]] bool unanswered_for(std::chrono::milliseconds time) const;
 
  private:
   struct Raw;

@@ -1,5 +1,6 @@
 // A read model whose stream changes under it: cut back and published again, made anew, damaged.
 #include "tests/support/readmodel_world.h"
+#include "tests/support/tcp_proxy.h"
 
 namespace postrider::test {
 namespace {
@@ -33,6 +34,23 @@ class ReadModelStream : public ReadModelWorld {
   }
   std::uint64_t sent_ = 0;
 };
+
+// A request for messages that the server never got ends with no answer at all. The relay, which is
+// heard all the time, must not pass for one.
+TEST_F(ReadModelStream, WhoseServerDoesNotAnswerARequestIsAskedAgainThoughTheRelayIsHeard) {
+  TcpProxy proxy(nats_.options().port);
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier(
+      {}, "apply", {}, {"--set", "nats.url=nats://127.0.0.1:" + std::to_string(proxy.port())});
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  proxy.lose_pull_requests(true);
+  ASSERT_TRUE(dev::wait_until([&] { return proxy.lost_pull_requests() > 0; }, kPatience));
+  proxy.lose_pull_requests(false);
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  EXPECT_TRUE(wait_for_applied(sent_, std::chrono::milliseconds{40'000})) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
 
 TEST_F(ReadModelStream, ThatIsCutBackAndPublishedAgainIsWaitedForAndAppliedOnce) {
   const auto relay = start_relay(unconfirmed());

@@ -76,7 +76,8 @@ NatsClient::NatsClient(std::uint16_t port, const Json& connect) {
                   {"no_responders", true}, {"lang", "test"},        {"version", "0"},
                   {"protocol", 1},         {"tls_required", false}, {"name", "test"}};
   options.update(connect);
-  read_line();  // INFO
+  const auto greeting = read_line();  // INFO {...}
+  info_ = Json::parse(greeting.substr(greeting.find('{')));
   send("CONNECT " + options.dump() + "\r\nSUB " + inbox_ + ".* 1\r\nPING\r\n");
   while (read_line() != "PONG") {
   }
@@ -223,14 +224,16 @@ std::vector<StreamMessage> NatsClient::read_stream(const std::string& stream) {
 }
 
 void NatsClient::for_each_message(const std::string& stream,
-                                  const std::function<void(const StreamMessage&)>& visit) {
+                                  const std::function<void(const StreamMessage&)>& visit,
+                                  std::uint64_t first) {
   const auto state = api("STREAM.INFO." + stream)["state"];
-  if (state["messages"].get<std::uint64_t>() == 0) return;
+  if (state["messages"].get<std::uint64_t>() == 0 || state["last_seq"] < first) return;
   const auto consumer =
       api("CONSUMER.CREATE." + stream, {{"stream_name", stream},
                                         {"config",
                                          {{"ack_policy", "none"},
-                                          {"deliver_policy", "all"},
+                                          {"deliver_policy", "by_start_sequence"},
+                                          {"opt_start_seq", std::max<std::uint64_t>(first, 1)},
                                           {"replay_policy", "instant"},
                                           {"max_waiting", 8},
                                           {"inactive_threshold", 60'000'000'000}}}})["name"]

@@ -31,6 +31,8 @@ class NatsClient {
   NatsClient(const NatsClient&) = delete;
   NatsClient& operator=(const NatsClient&) = delete;
 
+  // What the server says of itself: its version, say.
+  [[nodiscard]] const nlohmann::json& server_info() const { return info_; }
   // The answer's payload.
   std::string request(const std::string& subject, const std::string& body);
   // A JetStream API call; `name` without the $JS.API prefix. Throws on an API error.
@@ -49,9 +51,10 @@ class NatsClient {
   [[nodiscard]] bool has_stream(const std::string& stream);
   // Every message that the stream holds now, in its order.
   std::vector<StreamMessage> read_stream(const std::string& stream);
-  // The same, one by one, for streams that do not fit into memory.
+  // The same, one by one, for streams that do not fit into memory; from sequence `first` on.
   void for_each_message(const std::string& stream,
-                        const std::function<void(const StreamMessage&)>& visit);
+                        const std::function<void(const StreamMessage&)>& visit,
+                        std::uint64_t first = 1);
 
  private:
   struct Frame {
@@ -69,6 +72,7 @@ class NatsClient {
   bool has_line(std::chrono::steady_clock::time_point deadline);
 
   int fd_ = -1;
+  nlohmann::json info_;
   std::string buffer_;
   std::size_t consumed_ = 0;
   std::string inbox_;

@@ -119,8 +119,11 @@ std::string TcpProxy::take_frames(std::string& said) {
     const auto subject = frame.substr(frame.find(' ') + 1);
     const bool is_event =
         is_publish(frame) && !subject.starts_with("$JS.") && !subject.starts_with("POSTRIDER.");
+    const bool is_pull = is_publish(frame) && subject.starts_with("$JS.API.CONSUMER.MSG.NEXT.");
     if (losing_ && is_event)
       ++lost_;
+    else if (losing_pulls_ && is_pull)
+      ++lost_pulls_;
     else
       taken += frame;
     used += size;

@@ -29,6 +29,9 @@ class TcpProxy {
   // core NATS while a stream changes its leader.
   void lose_messages(bool lose) { losing_ = lose; }
   [[nodiscard]] std::uint64_t lost_messages() const { return lost_; }
+  // Loses every request for a consumer's messages; everything else arrives.
+  void lose_pull_requests(bool lose) { losing_pulls_ = lose; }
+  [[nodiscard]] std::uint64_t lost_pull_requests() const { return lost_pulls_; }
   // Ends every connection with a TCP reset.
   void reset_connections() { reset_ = true; }
   // Bytes of answers thrown away so far.
@@ -48,9 +51,11 @@ class TcpProxy {
   std::atomic<bool> dropping_acknowledgements_{false};
   std::atomic<bool> holding_{false};
   std::atomic<bool> losing_{false};
+  std::atomic<bool> losing_pulls_{false};
   std::atomic<bool> reset_{false};
   std::atomic<std::uint64_t> held_{0};
   std::atomic<std::uint64_t> lost_{0};
+  std::atomic<std::uint64_t> lost_pulls_{0};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> connections_{0};
   std::thread thread_;

@@ -1,0 +1,56 @@
+#include "tests/faults/campaign/prober.h"
+
+#include <chrono>
+
+#include "dev/process.h"
+#include "tests/faults/campaign/sql.h"
+
+namespace postrider::campaign {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{120'000};
+
+}  // namespace
+
+std::optional<double> Prober::recover() {
+  const auto begin = std::chrono::steady_clock::now();
+  std::string token;
+  const auto commit = [&] {
+    try {
+      Sql sql(app_);
+      const auto n = std::to_string(++number_);
+      sql.run("BEGIN; INSERT INTO marker VALUES (" + n +
+              "); SELECT outbox.emit('marker', jsonb_build_object('n', " + n +
+              "), 'marker', 'marker'); COMMIT");
+      token = sql.value("SELECT outbox.token()");
+      return true;
+    } catch (const SqlError&) {
+      return false;  // away, or in doubt: the next number
+    }
+  };
+  if (!dev::wait_until(commit, kPatience)) return std::nullopt;
+  if (!dev::wait_until([&] { return look(token); }, kPatience)) return std::nullopt;
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+      .count();
+}
+
+bool Prober::look(const std::string& token) {
+  bool covered = false;
+  try {
+    covered = Sql(reader_).value("SELECT postrider.wait_for('" + token + "', '0')") == "t";
+  } catch (const SqlError&) {  // away, or its relay was never heard
+  }
+  try {
+    const auto n = std::to_string(number_);
+    const bool seen =
+        Sql(target_).value("SELECT (SELECT count(*) FROM arrived WHERE n = " + n +
+                           ") + (SELECT count(*) FROM marker WHERE n = " + n + ")") == "2";
+    if (covered && !seen)
+      problems_.push_back("the token of marker " + n + " was reached before it could be seen");
+    return seen;
+  } catch (const SqlError&) {
+    return false;
+  }
+}
+
+}  // namespace postrider::campaign

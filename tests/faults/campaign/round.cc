@@ -1,0 +1,252 @@
+#include "tests/faults/campaign/round.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/faults/campaign/injector.h"
+#include "tests/faults/campaign/observer.h"
+#include "tests/faults/campaign/prober.h"
+#include "tests/faults/campaign/random.h"
+#include "tests/faults/campaign/sql.h"
+#include "tests/faults/campaign/tally_checker.h"
+#include "tests/faults/campaign/watcher.h"
+#include "tests/faults/campaign/witness.h"
+
+namespace postrider::campaign {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kStalled{120'000};
+constexpr std::uint64_t kChangesAtOnce = 400'000;
+constexpr std::uint64_t kMostResidentKib = 256UL * 1024;
+constexpr std::uint64_t kMostFiles = 64;
+constexpr std::uint64_t kMostThreads = 32;
+
+// From the server's first line.
+std::string broker_version(std::uint16_t port) {
+  return test::NatsClient(port).server_info()["version"];
+}
+
+template <class From>
+void append(std::vector<std::string>& to, const From& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+class Round {
+ public:
+  Round(const Plan& plan, const std::filesystem::path& folder)
+      : plan_(plan),
+        world_(folder),
+        watcher_(world_.broker().options().port),
+        fleet_(world_),
+        workload_(
+            {world_.source_conninfo("app"), derive(plan.seed, "workload"), plan.writers, plan.keys},
+            watcher_.published()),
+        observer_(world_.source_conninfo("postgres"), world_.target_conninfo("postgres")),
+        prober_(world_.source_conninfo("app"), world_.target_conninfo("app"),
+                world_.target_conninfo("postgres")),
+        witness_(world_.source_conninfo("postgres")),
+        injector_(world_, fleet_, workload_, watcher_.published()),
+        log_(folder / "faults.jsonl"),
+        begin_(Clock::now()) {
+    report_.rounds = 1;
+    report_.postgres =
+        "PostgreSQL " + Sql(world_.source_conninfo("postgres")).value("SHOW server_version");
+    report_.broker = "nats-server " + broker_version(world_.broker().options().port);
+  }
+
+  Report run() {
+    // Stays quiet until the end of the last step; the sampler is the only one that looks meanwhile.
+    std::atomic<bool> stop{false};
+    std::thread sampler([&] {
+      while (!stop) {
+        fleet_.sample();
+        (void)dev::wait_until([&] { return stop.load(); }, std::chrono::milliseconds(500));
+      }
+    });
+    const bool alive = run_steps();
+    if (alive) (void)arrive(plan_.events);
+    finish(alive);
+    stop = true;
+    sampler.join();
+    report_.seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+    return report_;
+  }
+
+ private:
+  // False once nothing moves any more: the rest of the round would show nothing.
+  bool run_steps() {
+    for (const auto& step : plan_.steps) {
+      if (!arrive(watcher_.published() + step.after)) return false;
+      const auto published = watcher_.published().load();
+      const auto began = Clock::now();
+      injector_.run(step);
+      const auto healed = Clock::now();
+      const auto recovered = prober_.recover();
+      nlohmann::json line = {{"fault", step.name()},
+                             {"at", published},
+                             {"lasted_ms", ms(healed - began)},
+                             {"recovered_ms", recovered.value_or(-1)}};
+      log_ << line.dump() << std::endl;
+      if (!recovered) {
+        problem("after " + step.name() + " at " + std::to_string(published) +
+                " the read models do not catch up");
+        return false;
+      }
+      report_.recovery_ms[std::string(name_of(step.kind))].push_back(*recovered);
+      take_witness(/*all=*/false);
+    }
+    return true;
+  }
+
+  // Waits until the stream holds so many messages.
+  bool arrive(std::uint64_t messages) {
+    auto seen = watcher_.published().load();
+    auto moved = Clock::now();
+    const bool there = dev::wait_until(
+        [&] {
+          const auto now = watcher_.published().load();
+          if (now != seen) moved = Clock::now();
+          seen = now;
+          return now >= messages || Clock::now() - moved > kStalled;
+        },
+        std::chrono::hours(24));
+    if (there && seen >= messages) return true;
+    problem("the stream stands still at " + std::to_string(seen) + " messages");
+    return false;
+  }
+
+  void take_witness(bool all) {
+    try {
+      const auto keep = [this](const Committed& transaction) { committed_.push_back(transaction); };
+      const std::uint64_t little = all ? 1 : kChangesAtOnce;
+      while (witness_.take(kChangesAtOnce, keep) >= little) {
+      }
+    } catch (const SqlError& error) {
+      if (all) problem(error.what());
+    }
+  }
+
+  void finish(bool alive) {
+    workload_.stop();
+    if (alive && !prober_.recover()) problem("the last marker does not arrive");
+    const auto quiet_since = source_now();
+    if (alive) expect_confirmed(quiet_since);
+    fleet_.sample();
+    fleet_.stop_all();
+    observer_.stop();
+    watcher_.stop();
+    take_witness(/*all=*/true);
+    check_stream();
+    compare_replica();
+    collect();
+  }
+
+  std::string source_now() {
+    return Sql(world_.source_conninfo("postgres")).value("SELECT pg_current_wal_lsn()");
+  }
+
+  // C9: the slot is in use, and moves past everything once the broker must have synced it.
+  void expect_confirmed(const std::string& lsn) {
+    Sql sql(world_.source_conninfo("postgres"));
+    if (!dev::wait_until(
+            [&] {
+              return sql.value("SELECT active AND confirmed_flush_lsn >= '" + lsn +
+                               "' FROM pg_replication_slots WHERE slot_name = '" + kSlot + "'") ==
+                     "t";
+            },
+            kBrokerSync * 5))
+      problem("the slot does not move to " + lsn + " after everything has healed");
+  }
+
+  void check_stream() {
+    StreamChecker checker(workload_.histories());
+    TallyChecker tally;
+    for (const auto& transaction : committed_) checker.expect(transaction);
+    test::NatsClient client(world_.broker().options().port);
+    client.for_each_message(kStream, [&](const test::StreamMessage& message) {
+      watcher_.note(message);
+      checker.see(seen_of(message));
+      tally.see(message);
+    });
+    report_.stream = checker.finish();
+    std::map<std::string, Tally> found;
+    for (const auto& row :
+         Sql(world_.target_conninfo("postgres")).rows("SELECT key, n, chain, cents FROM tally"))
+      found[row[0]] = {std::stol(row[1]), std::stol(row[2]), std::stol(row[3])};
+    append(report_.problems, differences(tally.expected(), found));
+    append(report_.problems,
+           confirmed_early(observer_.confirmed(), checker.marks(),
+                           static_cast<std::uint64_t>(kBrokerSync.count()) * 1000));
+  }
+
+  // C7: the replica's rows are the source's.
+  void compare_replica() {
+    for (const auto* table : {"account", "marker"}) {
+      const auto query = std::string(
+                             "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, "
+                             "0)), 0) FROM ") +
+                         table + " t";
+      const auto source = Sql(world_.source_conninfo("postgres")).value(query);
+      const auto copy = Sql(world_.target_conninfo("postgres")).value(query);
+      if (source != copy)
+        problem(std::string("replica ") + table + " differs: " + source + " and " + copy);
+    }
+  }
+
+  void collect() {
+    append(report_.problems, fleet_.problems());
+    append(report_.problems, observer_.problems());
+    append(report_.problems, watcher_.problems());
+    append(report_.problems, injector_.problems());
+    append(report_.problems, prober_.problems());
+    report_.reads = observer_.reads();
+    report_.retained_peak = observer_.retained_peak();
+    report_.destroyed = watcher_.destroyed();
+    report_.exits = fleet_.exits();
+    report_.peaks = fleet_.peaks();
+    for (const auto& [role, peak] : report_.peaks)
+      if (peak.resident_kib > kMostResidentKib || peak.files > kMostFiles ||
+          peak.threads > kMostThreads)
+        problem(std::string(role == Role::kRelay ? "a relay" : "an applier") + " took " +
+                std::to_string(peak.resident_kib) + " KiB, " + std::to_string(peak.files) +
+                " files, " + std::to_string(peak.threads) + " threads");
+    for (const auto& history : workload_.histories())
+      for (const auto& attempt : history) {
+        ++report_.attempts;
+        if (attempt.outcome == Outcome::kUnknown) ++report_.unknown;
+      }
+  }
+
+  static std::int64_t ms(Clock::duration time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+  }
+  void problem(const std::string& text) { report_.problems.push_back(text); }
+
+  const Plan& plan_;
+  World world_;
+  Watcher watcher_;
+  Fleet fleet_;
+  Workload workload_;
+  Observer observer_;
+  Prober prober_;
+  Witness witness_;
+  Injector injector_;
+  std::vector<Committed> committed_;
+  std::ofstream log_;
+  Clock::time_point begin_;
+  Report report_;
+};
+
+}  // namespace
+
+Report run_round(const Plan& plan, const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "schedule.jsonl") << to_jsonl(plan);
+  Round round(plan, folder);
+  return round.run();
+}
+
+}  // namespace postrider::campaign
