@@ -22,7 +22,7 @@ struct Arguments {
   std::string cuts = "broker,with-relay,source,host";
   bool contrast = false;  // confirm = "acked" on a broker that syncs lazily: it must lose, and halt
   PowerOptions world = {.images = "/tmp",
-                        .commit_interval = std::chrono::seconds{300},
+                        .commit_interval = std::chrono::seconds{5},
                         .confirm = "synced",
                         .sync_interval = {},
                         .seed = 0};
@@ -39,6 +39,8 @@ Arguments parse(const std::vector<std::string>& words) {
     const auto& word = words[i];
     if (word == "--contrast") {
       arguments.contrast = true;
+      arguments.cuts = "confirmed";
+      arguments.rounds = 1;
       continue;
     }
     if (i + 1 == words.size()) throw std::invalid_argument(kUsage);

@@ -217,7 +217,7 @@ Outcome PowerWorld::play(const Round& round) {
   outcome.vanished = filler_->vanished(superuser());
   (void)dev::wait_until([&] { return !relay_->running() || last_seq() >= outcome.acknowledged; },
                         kPatience);
-  outcome.relay_ended = relay_->wait(dev::milliseconds{0});
+  if (!relay_->running()) outcome.relay_ended = relay_->wait(kPatience);
   if (!outcome.relay_ended && last_seq() < outcome.acknowledged)
     throw std::runtime_error("what was destroyed does not come back: " + relay_->log());
   outcome.back_seconds = std::chrono::duration<double>(steady_clock::now() - start).count();

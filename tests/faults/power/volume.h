@@ -16,7 +16,8 @@ class Volume {
     std::filesystem::path image;   // made; removed in the end
     std::filesystem::path folder;  // mounted there; what it holds is taken along, and synced
     std::uint64_t bytes = 0;       // of the image, which is sparse
-    // ext4 writes its journal that often by itself. Long: only what a program has synced survives.
+    // ext4 commits its journal that often by itself; 5 s is its default. With a long one nothing
+    // survives but what a program has synced.
     std::chrono::seconds commit_interval{0};
   };
 
