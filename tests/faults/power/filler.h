@@ -23,6 +23,9 @@ class Filler {
   Filler& operator=(const Filler&) = delete;
 
   void more(std::uint64_t events) { wanted_ += events; }
+  // Nothing after the transaction that it is at.
+  void enough() { wanted_ = done_.load(); }
+  [[nodiscard]] std::uint64_t committed() const { return done_; }
   [[nodiscard]] bool idle() const { return done_ >= wanted_; }
   // synchronous_commit of the transactions that begin from now on.
   void set_synchronous(bool synchronous) { synchronous_ = synchronous; }

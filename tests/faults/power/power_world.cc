@@ -171,6 +171,15 @@ void PowerWorld::wait_for_all_published() {
     throw std::runtime_error("not all is published: " + relay_->log());
 }
 
+// From here until it is told that it is enough there is always a commit just reported.
+void PowerWorld::keep_filling() {
+  constexpr std::uint64_t kMoreThanItCan = 10'000'000;
+  const auto before = filler_->committed();
+  filler_->more(kMoreThanItCan);
+  if (!dev::wait_until([&] { return filler_->committed() > before; }, kPatience))
+    throw std::runtime_error("the filler does not write");
+}
+
 std::uint64_t PowerWorld::kept_since_before(const std::string& time) {
   auto client = nats_client();
   if (!client.has_stream(kStream)) return 0;
@@ -188,7 +197,7 @@ std::uint64_t PowerWorld::kept_since_before(const std::string& time) {
 Outcome PowerWorld::play(const Round& round) {
   filler_->set_synchronous(round.synchronous);
   const auto begin = acknowledged();
-  filler_->more(round.events + round.events / 4);  // still writing at the cut
+  filler_->more(round.events);
   if (round.cut == Cut::kConfirmed) wait_for_confirmed(confirmed() + 1);
   wait_for_acknowledged(begin + round.events);
   if (round.cut == Cut::kIdleBroker) {
@@ -202,6 +211,9 @@ Outcome PowerWorld::play(const Round& round) {
   const bool cuts_broker = round.cut != Cut::kSource;
   const bool kills_relay = round.cut == Cut::kWithRelay || round.cut == Cut::kHost;
 
+  // A commit of anybody who waits for the flush takes the others' with it to the disk.
+  if (cuts_source && !round.synchronous) workload_.reset();
+  if (cuts_source) keep_filling();
   Outcome outcome;
   outcome.confirmed = confirmed();
   outcome.acknowledged = acknowledged();
@@ -213,6 +225,7 @@ Outcome PowerWorld::play(const Round& round) {
     throw std::runtime_error("nats-server survives SIGKILL");
   if (kills_relay) relay_->kill();
   const auto cut = now_text();
+  filler_->enough();
   if (cuts_source) source_->power_up();
   if (cuts_broker) broker_->power_up();
   const auto start = steady_clock::now();

@@ -62,6 +62,7 @@ class PowerWorld : public World {
   void wait_for_acknowledged(std::uint64_t ordinal);
   void wait_for_confirmed(std::uint64_t ordinal);
   void wait_for_all_published();
+  void keep_filling();
   // Messages that the broker stored before `time` and still holds; the relay may be at work.
   [[nodiscard]] std::uint64_t kept_since_before(const std::string& time);
   void require_relay() const;
