@@ -31,7 +31,7 @@ struct Arguments {
 constexpr const char* kUsage =
     "power_loss [--seed N] [--runs N] [--rounds N] [--events N] [--cuts A,B,...] [--contrast]\n"
     "           [--images FOLDER] [--commit-interval SECONDS] [--report FILE]\n"
-    "cuts: broker, with-relay, confirmed, idle-broker, source, host\n";
+    "cuts: broker, with-relay, synced, confirmed, idle-broker, source, host\n";
 
 Arguments parse(const std::vector<std::string>& words) {
   Arguments arguments;
@@ -87,8 +87,8 @@ std::string first_line_of(const std::string& command) {
 
 // What the server does when its configuration does not say: 60 s, which could not be changed,
 // until 2.9, and 2 min since.
-std::string default_sync_interval(const std::string& version) {
-  return version.find(" v2.9.") != std::string::npos ? "60s" : "2m";
+std::chrono::seconds default_sync_interval(const std::string& version) {
+  return std::chrono::seconds{version.find(" v2.9.") != std::string::npos ? 60 : 120};
 }
 
 Json json_of(const Round& round, const Outcome& outcome) {
@@ -188,11 +188,12 @@ int power_loss(const Arguments& arguments) {
   used.world.sync_interval = default_sync_interval(nats);
   Json report = {{"nats_server", nats},
                  {"postgresql", postgres},
-                 {"broker_sync_interval", used.world.sync_interval},
+                 {"broker_sync_seconds", used.world.sync_interval.count()},
                  {"confirm", used.contrast ? "acked" : used.world.confirm},
                  {"ext4_commit_seconds", used.world.commit_interval.count()},
                  {"runs", Json::array()}};
-  std::cout << nats << ", " << postgres << ", broker_sync_interval " << used.world.sync_interval
+  std::cout << nats << ", " << postgres << ", broker_sync_interval "
+            << used.world.sync_interval.count() << " s"
             << ", ext4 commit every " << used.world.commit_interval.count() << " s" << std::endl;
   Totals totals;
   bool good = true;

@@ -75,7 +75,7 @@ PowerWorld::PowerWorld(PowerOptions options)
   broker_ = volume("nats", nats_.store());
   source_ = volume("postgres", postgres_.options().data);
   postgres_.start();
-  nats_.start();
+  start_broker();
   start_relay_process();
   start_writers();
 }
@@ -115,7 +115,8 @@ void PowerWorld::stop_writers() {
 void PowerWorld::start_relay_process() {
   relay_.reset();
   relay_ = start_relay({{"relay.confirm", "\"" + options_.confirm + "\""},
-                        {"relay.broker_sync_interval", "\"" + options_.sync_interval + "\""},
+                        {"relay.broker_sync_interval",
+                         "\"" + std::to_string(options_.sync_interval.count()) + "s\""},
                         {"relay.wal_store", "true"},
                         {"http.listen", "\"127.0.0.1:" + std::to_string(http_port_) + "\""}},
                        {}, "relay" + std::to_string(++relays_));
@@ -171,6 +172,20 @@ void PowerWorld::wait_for_all_published() {
     throw std::runtime_error("not all is published: " + relay_->log());
 }
 
+void PowerWorld::start_broker() {
+  nats_.start();
+  broker_started_ = steady_clock::now();
+}
+
+void PowerWorld::wait_for_sync(std::chrono::milliseconds after) {
+  keep_filling();
+  const auto until = broker_started_ + options_.sync_interval + after;
+  if (!dev::wait_until([&] { return !relay_->running() || steady_clock::now() > until; },
+                       kConfirmPatience))
+    throw std::runtime_error("the time does not come");
+  require_relay();
+}
+
 // From here until it is told that it is enough there is always a commit just reported.
 void PowerWorld::keep_filling() {
   constexpr std::uint64_t kMoreThanItCan = 10'000'000;
@@ -204,9 +219,10 @@ Outcome PowerWorld::play(const Round& round) {
     stop_writers();
     wait_for_all_published();
     if (!nats_.stop(round.restart_with_kill)) throw std::runtime_error("nats-server does not stop");
-    nats_.start();
+    start_broker();
     wait_for_confirmed(committed());
   }
+  if (round.cut == Cut::kSynced) wait_for_sync(round.after_sync);
   const bool cuts_source = round.cut == Cut::kSource || round.cut == Cut::kHost;
   const bool cuts_broker = round.cut != Cut::kSource;
   const bool kills_relay = round.cut == Cut::kWithRelay || round.cut == Cut::kHost;
@@ -230,7 +246,7 @@ Outcome PowerWorld::play(const Round& round) {
   if (cuts_broker) broker_->power_up();
   const auto start = steady_clock::now();
   if (cuts_source) postgres_.start();
-  if (cuts_broker) nats_.start();
+  if (cuts_broker) start_broker();
   if (kills_relay) start_relay_process();
   outcome.kept = kept_since_before(cut);
   outcome.vanished = filler_->vanished(superuser());

@@ -18,7 +18,7 @@ struct PowerOptions {
   std::filesystem::path images;             // folder for the images
   std::chrono::seconds commit_interval{0};  // of ext4
   std::string confirm;                      // relay.confirm
-  std::string sync_interval;                // relay.broker_sync_interval: the server's own default
+  std::chrono::seconds sync_interval{0};    // the server's own; and relay.broker_sync_interval
   std::uint64_t seed = 0;
 };
 
@@ -63,6 +63,9 @@ class PowerWorld : public World {
   void wait_for_confirmed(std::uint64_t ordinal);
   void wait_for_all_published();
   void keep_filling();
+  void start_broker();
+  // The broker's timer runs from its start, or from the stream's making soon after.
+  void wait_for_sync(std::chrono::milliseconds after);
   // Messages that the broker stored before `time` and still holds; the relay may be at work.
   [[nodiscard]] std::uint64_t kept_since_before(const std::string& time);
   void require_relay() const;
@@ -75,6 +78,7 @@ class PowerWorld : public World {
   std::unique_ptr<Workload> workload_;
   std::unique_ptr<RelayProcess> relay_;
   int relays_ = 0;
+  std::chrono::steady_clock::time_point broker_started_;
 };
 
 }  // namespace postrider::test

@@ -7,9 +7,9 @@ namespace postrider::test {
 namespace {
 
 constexpr std::pair<Cut, const char*> kNames[] = {
-    {Cut::kBroker, "broker"},       {Cut::kWithRelay, "with-relay"},
-    {Cut::kConfirmed, "confirmed"}, {Cut::kIdleBroker, "idle-broker"},
-    {Cut::kSource, "source"},       {Cut::kHost, "host"},
+    {Cut::kBroker, "broker"},       {Cut::kWithRelay, "with-relay"},   {Cut::kSynced, "synced"},
+    {Cut::kConfirmed, "confirmed"}, {Cut::kIdleBroker, "idle-broker"}, {Cut::kSource, "source"},
+    {Cut::kHost, "host"},
 };
 
 }  // namespace
@@ -37,6 +37,7 @@ std::vector<Round> schedule(std::uint64_t seed, const std::vector<Cut>& cuts, st
     round.events = events / 2 + random() % (events + 1);
     round.synchronous = random() % 2 == 0;
     round.restart_with_kill = random() % 2 == 0;
+    round.after_sync = std::chrono::milliseconds{1'000 + random() % 10'000};
     result.push_back(round);
   }
   return result;

@@ -1,6 +1,7 @@
 // What a run will do, written down before it begins: a function of its seed and nothing else.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@ namespace postrider::test {
 enum class Cut {
   kBroker,      // the relay lives on and comes back by itself
   kWithRelay,   // the broker, and the relay is killed with it
+  kSynced,      // the broker, soon after it synced by its timer
   kConfirmed,   // the broker, after part of what it holds was confirmed to PostgreSQL
   kIdleBroker,  // the broker, after it was restarted, idle, and all it holds was confirmed
   kSource,      // PostgreSQL
@@ -23,9 +25,10 @@ enum class Cut {
 
 struct Round {
   Cut cut = Cut::kBroker;
-  std::uint64_t events = 0;        // acknowledged in this round before the cut
-  bool synchronous = true;         // synchronous_commit of the source's writers
-  bool restart_with_kill = false;  // of the idle broker: SIGKILL, else SIGTERM
+  std::uint64_t events = 0;                 // acknowledged in this round before the cut
+  bool synchronous = true;                  // synchronous_commit of the source's writers
+  std::chrono::milliseconds after_sync{0};  // of kSynced
+  bool restart_with_kill = false;           // of the idle broker: SIGKILL, else SIGTERM
 };
 
 // One of each kind of `cuts` first, in that order, then at random; `events` is the mean of a round.
