@@ -97,6 +97,10 @@ void make_stream(OpenSession& session, const RelayOptions& options) {
   session.stream = session.client->create_stream(options.stream, stream_subjects(options));
   POSTRIDER_FAILPOINT("stream.after_create");
   spdlog::info("created stream {} for {}", options.stream.name, stream_subjects(options));
+  if (session.stream.last_seq > 0)
+    throw Failure(ErrorKind::kBrokerUnavailable,
+                  "the stream holds " + std::to_string(session.stream.messages) +
+                      " messages from before it was made: the broker had lost its description");
 }
 
 // Before an epoch is opened whose parts the broker would refuse.
@@ -263,7 +267,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
       session.stream.created == session.checkpoint.incarnation)
     source.note_foreign(options.source.name, session.checkpoint.session, session.stream.last_seq);
   session.start = value_or_throw(std::move(start));
-  if (std::holds_alternative<PositionHeader>(facts.tail) && !session.start.bind_stream)
+  if (std::holds_alternative<PositionHeader>(facts.tail) && session.start.mark.names_message())
     require_chain(session, options);
   session.start.published_before = reachable(source.flush_lsn());
 
@@ -277,10 +281,12 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   }
   if (session.start.create_stream) make_stream(session, options);
   if (session.start.bind_stream) {
+    // Of one that holds our messages already the row gets the sequence before the first of them.
+    if (!session.start.mark.names_message()) session.start.mark.seq = session.stream.last_seq;
+    const auto& mark = session.start.mark;
     source.bind_stream(options.source.name, session.checkpoint.session, session.stream.created,
-                       session.stream.last_seq);
+                       mark.names_message() ? mark.seq - mark.ordinal : mark.seq);
     POSTRIDER_FAILPOINT("stream.after_bind");
-    session.start.mark.seq = session.stream.last_seq;
   }
   // The stream is another one, or lost that message with its tail: the sequence will be ours.
   if (session.checkpoint.foreign_seq)

@@ -26,6 +26,18 @@ bool nothing_published(const Facts& facts) {
          facts.stream->last_seq == facts.checkpoint.mark.seq;
 }
 
+// The newest message of a stream that the row does not know and that holds, whole, what the one it
+// knows held: a broker that lost the description of a young stream and not its files gives them to
+// the stream that is made in its place.
+const PositionHeader* left_behind(const Facts& facts) {
+  const auto& c = facts.checkpoint;
+  const bool young = !c.incarnation.empty() && c.mark.is_none();
+  if (!facts.stream || same_incarnation(facts) || !young) return nullptr;
+  const bool whole =
+      facts.stream->first_seq == 1 && facts.stream->messages == facts.stream->last_seq;
+  return whole ? readable_tail(facts) : nullptr;
+}
+
 // Rows 1-3 of the table: is this server the one whose commits the stream holds?
 std::optional<Error> divergence(const Facts& facts) {
   const auto& c = facts.checkpoint;
@@ -37,7 +49,9 @@ std::optional<Error> divergence(const Facts& facts) {
         "point source.conninfo at the right cluster; a database that was copied to another "
         "cluster needs its own `postrider migrate up` and its own stream"};
   const auto* tail = readable_tail(facts);
-  if (tail == nullptr || !same_incarnation(facts) || nothing_published(facts)) return std::nullopt;
+  if (tail == nullptr || nothing_published(facts) ||
+      (!same_incarnation(facts) && left_behind(facts) == nullptr))
+    return std::nullopt;
   const Position& m = tail->position;
   if (m.timeline == facts.history.current() && facts.flushed < m.commit_lsn)
     return Error{
@@ -125,26 +139,6 @@ Start go_on_after(const Facts& facts, const Mark& mark, std::uint64_t skip) {
   return start;
 }
 
-// No stream, or one that the row does not know.
-Result<Start> start_anew(const Facts& facts) {
-  const auto& c = facts.checkpoint;
-  // Behind a hole, a stream that held nothing when it was bound may be lost like a young one.
-  if (!c.mark.is_none() && (c.mark.names_message() || c.mark.seq > 0))
-    return tl::unexpected(durable_lost(
-        facts, facts.stream ? "is another one than before (created " + facts.stream->incarnation +
-                                  ", before " + c.incarnation + ")"
-                            : "does not exist"));
-  if (facts.stream && facts.stream->messages > 0)
-    return tl::unexpected(
-        foreign(facts, "the stream holds messages, but this source never used it"));
-  Start start;
-  start.create_stream = !facts.stream;
-  start.bind_stream = true;
-  start.mark = c.mark;
-  start.mark.seq = facts.stream ? facts.stream->last_seq : 0;
-  return start;
-}
-
 // The newest message cannot be read: the row is the mark, and what followed it is counted, not
 // seen.
 Result<Start> start_without_tail(const Facts& facts) {
@@ -169,7 +163,8 @@ Result<Start> start_at_tail(const Facts& facts, const PositionHeader& tail) {
                   tail.epoch};
   if (mark.ordinal < c.mark.ordinal || (!c.mark.is_none() && mark.position < c.mark.position))
     return tl::unexpected(durable_lost(facts, "ends with " + describe(mark)));
-  if (mark.ordinal - c.mark.ordinal != mark.seq - c.mark.seq)
+  const std::uint64_t durable_seq = same_incarnation(facts) ? c.mark.seq : 0;
+  if (mark.ordinal - c.mark.ordinal != mark.seq - durable_seq)
     return tl::unexpected(foreign(
         facts, "its ordinal " + std::to_string(mark.ordinal) + " does not fit " + describe(c.mark) +
                    ": the stream holds a message that this source did not "
@@ -181,6 +176,37 @@ Result<Start> start_at_tail(const Facts& facts, const PositionHeader& tail) {
     return tl::unexpected(foreign(
         facts, "its epoch " + std::to_string(mark.epoch) + " was never opened by this source"));
   return go_on_after(facts, mark, 0);
+}
+
+// No stream, or one that the row does not know.
+Result<Start> start_anew(const Facts& facts) {
+  const auto& c = facts.checkpoint;
+  // Behind a hole, a stream that held nothing when it was bound may be lost like a young one.
+  if (!c.mark.is_none() && (c.mark.names_message() || c.mark.seq > 0))
+    return tl::unexpected(durable_lost(
+        facts, facts.stream ? "is another one than before (created " + facts.stream->incarnation +
+                                  ", before " + c.incarnation + ")"
+                            : "does not exist"));
+  if (const auto* tail = left_behind(facts)) {
+    auto start = start_at_tail(facts, *tail);
+    if (start) start->bind_stream = true;
+    return start;
+  }
+  if (facts.stream && facts.stream->messages > 0) {
+    auto error = foreign(facts, "the stream holds messages, but this source never used it");
+    if (!c.incarnation.empty())
+      error.remedy =
+          "if they are this source's own, left over by a broker that lost the stream: "
+          "delete it. Nothing in it was confirmed, and all is published again. Else " +
+          error.remedy;
+    return tl::unexpected(std::move(error));
+  }
+  Start start;
+  start.create_stream = !facts.stream;
+  start.bind_stream = true;
+  start.mark = c.mark;
+  start.mark.seq = facts.stream ? facts.stream->last_seq : 0;
+  return start;
 }
 
 }  // namespace

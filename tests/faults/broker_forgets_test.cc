@@ -107,6 +107,29 @@ TEST_F(BrokerForgets, AYoungStreamAltogether) {
   expect_all();
 }
 
+// What a power loss may leave of a store whose stream's description was never synced: nats-server
+// does not know the stream, and gives its messages to the next of that name.
+TEST_F(BrokerForgets, AYoungStreamsDescriptionButNotItsMessages) {
+  catch_up(unconfirmed());
+  const auto relay = start_relay(unconfirmed());
+  ASSERT_NO_FATAL_FAILURE(carry(2000));
+  const auto description = nats_.store() / "jetstream/$G/streams" / kStream / "meta.inf";
+  ASSERT_TRUE(fs::exists(description));
+  ASSERT_TRUE(nats_.stop());
+  fs::remove(description);
+  nats_.start();
+  written_ = write(500);
+  EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
+  EXPECT_NE(relay->log().find("from before it was made"), std::string::npos) << relay->log();
+  expect_all();
+  // The row knows the stream as it is: a later session goes on behind all of it.
+  relay->kill();
+  catch_up(unconfirmed());
+  written_ = write(100);
+  catch_up(unconfirmed());
+  expect_all();
+}
+
 // The connection stays and nothing is published: only the proof before the confirmation can see it.
 TEST_F(BrokerForgets, AYoungStreamAltogetherWhileNothingIsWritten) {
   auto settings = quick();

@@ -50,11 +50,12 @@ class Connection {
 
  private:
   // An error without an SQLSTATE is libpq's own: the connection ended, also where PQstatus does not
-  // say so yet (it could not send, and has not read to the end).
+  // say so yet (it could not send, and has not read to the end). 57P: the server shuts down or
+  // starts. 58: its disk is gone.
   void throw_if_gone(const PGresult* failed) const {
     const char* state = PQresultErrorField(failed, PG_DIAG_SQLSTATE);
     if (PQstatus(raw_.get()) != CONNECTION_OK || state == nullptr ||
-        std::string(state).starts_with("57P"))
+        std::string(state).starts_with("57P") || std::string(state).starts_with("58"))
       throw Disconnected{};
   }
 

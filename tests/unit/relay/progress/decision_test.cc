@@ -202,6 +202,44 @@ TEST(Decision, AYoungStreamThatIsGoneIsMadeAgain) {
   EXPECT_TRUE(start->create_stream);
 }
 
+// The broker lost the description of a young stream, and gave its files to the next one.
+Facts left_behind() {
+  auto facts = young();
+  facts.checkpoint.incarnation = "before";
+  facts.newest_epoch = 1;
+  facts.stream = StreamFacts{"made", 1, 3, 3, false};
+  facts.tail = PositionHeader{3, at(kTail), {1, 1}, 1, true};
+  return facts;
+}
+
+TEST(Decision, AYoungStreamsMessagesThatAreLeftOverAreGoneOnFrom) {
+  const auto start = decide(left_behind());
+  ASSERT_TRUE(start.has_value()) << start.error().context;
+  EXPECT_TRUE(start->bind_stream);
+  EXPECT_FALSE(start->create_stream);
+  EXPECT_TRUE(start->verify_first);
+  EXPECT_EQ(start->mark.ordinal, 3U);
+  EXPECT_EQ(start->mark.seq, 3U);
+}
+
+TEST(Decision, LeftOverMessagesMustBeWholeAndOurs) {
+  auto facts = left_behind();
+  facts.stream->messages = 2;
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts = left_behind();
+  facts.stream->first_seq = 2;
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts = left_behind();
+  facts.tail = TailForeign{"no position"};
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts = left_behind();
+  std::get<PositionHeader>(facts.tail).ordinal = 2;
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts = left_behind();
+  facts.flushed = kConfirmed;
+  expect_halt(facts, ErrorKind::kSourceWentBack);
+}
+
 TEST(Decision, DurableEventsWithoutTheirStreamHalt) {
   auto facts = normal();
   facts.stream.reset();
