@@ -163,6 +163,10 @@ int StreamFeed::fd() const {
   return -1;
 }
 
+bool StreamFeed::unanswered_for(std::chrono::milliseconds time) const {
+  return World::the().now - heard_ > time;
+}
+
 // Some of what follows. A stream that was cut off behind the reader shows it nothing until it is
 // longer again.
 void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::string>& notices) {
