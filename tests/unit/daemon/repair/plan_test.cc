@@ -72,7 +72,7 @@ TEST(RepairPlan, OfWhatBeginsInTheMiddleKeepsWhatIsGoneByAge) {
 TEST(RepairPlan, NeverGivesOutAnOrdinalThatARepairBeforeItSetAside) {
   auto stream = whole();  // the void ones are deleted already
   stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 7;
-  EXPECT_EQ(plan_repair(row(), stream, 10), (RepairPlan{7, 10, 11, OrdinalRange{8, 10}}));
+  EXPECT_EQ(plan_repair(row(), stream, 10), (RepairPlan{10, 10, 11, OrdinalRange{8, 10}}));
 }
 
 }  // namespace
