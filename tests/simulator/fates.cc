@@ -11,10 +11,14 @@ bool World::may_remove() const {
   return !fated_ || oracle.destroyed();
 }
 
-// Nobody can tell then whether the source ever held it: only a fork with a mark to go by is seen.
-bool World::tail_gone() const {
-  return broker.stream() && broker.stream()->last_seq() > 0 &&
-         broker.stream()->messages.back().gone;
+// What a row knows nothing of, and the stream no longer shows, nobody can judge: only a fork with a
+// mark to go by is seen.
+bool World::unseen(const Checkpoint& row) const {
+  if (!broker.stream()) return false;
+  const std::uint64_t known = row.mark.is_none() ? 0 : row.mark.seq;
+  return std::ranges::any_of(broker.stream()->messages, [&](const Stored& stored) {
+    return stored.gone && stored.seq > known;
+  });
 }
 
 void World::destroy() {
@@ -29,7 +33,7 @@ void World::destroy() {
 
 // That takes longer than any process or packet of before lasts.
 void World::restore(bool with_slot) {
-  if (!backup_) return;
+  if (!backup_ || unseen(backup_->row)) return;
   for (auto& relay : relays_) end_relay(*relay, false);
   for (const auto& connection : broker.connections()) {
     broker.disconnect(*connection);
@@ -51,7 +55,8 @@ void World::promote(bool with_slot, bool whole) {
   }
   const auto& rows = postgres.disk().rows;
   const auto later = std::ranges::upper_bound(rows, fork, {}, &std::pair<Lsn, Checkpoint>::first);
-  if (tail_gone() && (later == rows.begin() || std::prev(later)->second.mark.is_none())) return;
+  const Checkpoint& row = later == rows.begin() ? rows.front().second : std::prev(later)->second;
+  if (row.mark.is_none() && unseen(row)) return;
   postgres.promote(fork, with_slot);
   oracle.on_history_changed();
 }

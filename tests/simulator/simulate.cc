@@ -4,6 +4,7 @@
 //   simulate --seeds A..B                          both inclusive
 //   simulate --seconds S [--from N]                as many as fit, from a seed that the time
 //   chooses
+//   ... --as-it-is                                 a failing run is not made shorter
 //
 // A run that fails is made shorter, and printed with the command that repeats it. Exits 1 then.
 #include <spdlog/spdlog.h>
@@ -31,6 +32,7 @@ struct Arguments {
   std::optional<double> seconds;
   std::optional<std::vector<std::size_t>> keep;
   bool trace = false;
+  bool as_it_is = false;
 };
 
 // The relay's clock is the world's: this one is the machine's.
@@ -66,6 +68,10 @@ Arguments parse(int argc, char** argv) {
     const char* const value = i + 1 < argc ? argv[i + 1] : "";
     if (name == "--trace") {
       arguments.trace = true;
+      continue;
+    }
+    if (name == "--as-it-is") {
+      arguments.as_it_is = true;
       continue;
     }
     ++i;
@@ -140,7 +146,7 @@ int main(int argc, char** argv) {
       std::printf("seed %llu fails, run %llu, after %.1f s: %s\n",
                   static_cast<unsigned long long>(seed), static_cast<unsigned long long>(runs + 1),
                   machine_seconds() - start, outcome.failure.c_str());
-      if (!arguments.keep) report(seed, plan);
+      if (!arguments.keep && !arguments.as_it_is) report(seed, plan);
       return 1;
     }
     ++runs;

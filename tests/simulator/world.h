@@ -129,7 +129,7 @@ class World {
   void fate(const Action& action);
   [[nodiscard]] bool may_remove() const;
   [[nodiscard]] bool any_foreign() const;
-  [[nodiscard]] bool tail_gone() const;
+  [[nodiscard]] bool unseen(const Checkpoint& row) const;
   void destroy();
   void restore(bool with_slot);
   void promote(bool with_slot, bool whole);
