@@ -101,7 +101,7 @@ void Injector::forget_tail(std::uint64_t amount) {
   must(server.stop(), "the broker does not stop");
   const StoreCopy copy(server.store(), world_.folder() / "store-copy");
   server.start();
-  const auto deadline = std::chrono::steady_clock::now() + kBrokerSync / 2;
+  const auto deadline = std::chrono::steady_clock::now() + kBrokerSync * 6 / 10;
   const auto enough = published_ + amount;
   (void)dev::wait_until(
       [&] { return published_ >= enough || std::chrono::steady_clock::now() > deadline; },

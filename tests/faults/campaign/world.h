@@ -18,7 +18,7 @@ inline constexpr int kAccounts = 400;
 inline constexpr const char* kStream = "SHOP";
 inline constexpr const char* kSlot = "postrider_shop";
 // What the relays are told of the broker; nothing is confirmed before.
-inline constexpr std::chrono::milliseconds kBrokerSync{6'000};
+inline constexpr std::chrono::milliseconds kBrokerSync{10'000};
 
 class World {
  public:
