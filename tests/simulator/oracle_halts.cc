@@ -49,8 +49,7 @@ std::set<ErrorKind> Oracle::tolerated() {
 void Oracle::note_due() {
   std::set<ErrorKind> kinds = due();
   // An old message once more at the end looks like a stream that was cut back.
-  if (destroyed_ || kinds.contains(ErrorKind::kForeignMessage))
-    kinds.insert(ErrorKind::kDurableEventsLost);
+  if (destroyed_ || foreign_) kinds.insert(ErrorKind::kDurableEventsLost);
   // The row of the fork, or of the backup, does not know the stream yet, or the epoch.
   if ((history_changed_ || deleted_) && broker_.stream() && broker_.stream()->last_seq() > 0 &&
       (postgres_.row().incarnation != broker_.stream()->created ||
