@@ -82,10 +82,6 @@ void World::fate(const Action& action) {
     if (postgres.up) backup_ = postgres.disk();
     return;
   }
-  // Nobody could tell what the newest message was.
-  const bool tail_gone =
-      broker.stream() && broker.stream()->last_seq() > 0 && broker.stream()->messages.back().gone;
-  if (tail_gone && action.kind == Kind::kRestore) return;
   fated_ = true;
   // None lags so far behind.
   broker.stale_by = 0;

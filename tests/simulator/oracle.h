@@ -53,13 +53,14 @@ class Oracle {
   // A young stream was deleted. Whoever was about to make it makes another under a relay that does
   // not know, and the next session finds messages in a stream that the row does not name.
   void on_deleted() { deleted_ = true; }
+  [[nodiscard]] bool deleted() const { return deleted_; }
   [[nodiscard]] bool destroyed() const { return destroyed_; }
 
   // The halts that the state of both servers calls for. Empty: none, and then none is right.
   [[nodiscard]] std::set<ErrorKind> due();
   // Those that are right, too: what was due when somebody looked may have passed since.
   [[nodiscard]] std::set<ErrorKind> tolerated();
-  void note_due() { was_due_.merge(due()); }
+  void note_due();
 
   // A read model's transaction is about to commit: it moves the cursor over whole source
   // transactions, forward, and holds exactly their events.
@@ -108,7 +109,7 @@ class Oracle {
   bool history_changed_ = false;
   bool foreign_ = false;
   bool deleted_ = false;
-  std::set<ErrorKind> was_due_;
+  std::set<ErrorKind> tolerated_;
   std::vector<OpenedEpoch> epochs_;
   std::vector<Expected> expected_;
   std::size_t known_ = 0;  // transactions in expected_

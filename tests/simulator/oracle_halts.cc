@@ -43,10 +43,13 @@ std::set<ErrorKind> Oracle::due() {
 
 std::set<ErrorKind> Oracle::tolerated() {
   note_due();
-  std::set<ErrorKind> kinds = was_due_;
+  return tolerated_;
+}
+
+void Oracle::note_due() {
+  std::set<ErrorKind> kinds = due();
   // An old message once more at the end looks like a stream that was cut back.
-  if (destroyed_ || kinds.contains(ErrorKind::kForeignMessage))
-    kinds.insert(ErrorKind::kDurableEventsLost);
+  if (destroyed_ || foreign_) kinds.insert(ErrorKind::kDurableEventsLost);
   // The row of the fork, or of the backup, does not know the stream yet, or the epoch.
   if ((history_changed_ || deleted_) && broker_.stream() && broker_.stream()->last_seq() > 0 &&
       (postgres_.row().incarnation != broker_.stream()->created ||
@@ -57,7 +60,7 @@ std::set<ErrorKind> Oracle::tolerated() {
   if (postgres_.disk().timeline > 1 && broker_.stream() && broker_.stream()->last_seq() > 0 &&
       broker_.stream()->messages.back().gone)
     kinds.insert(ErrorKind::kTimelineDiverged);
-  return kinds;
+  tolerated_.merge(kinds);
 }
 
 }  // namespace postrider::sim

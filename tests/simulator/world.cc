@@ -184,7 +184,7 @@ Outcome World::run(const std::vector<std::size_t>& kept) {
           static_cast<unsigned long long>(oracle.expected()), owner_);
     }
     if (action.is_fault()) ++outcome.faults;
-    if (fated_) oracle.note_due();
+    if (fated_ || oracle.deleted()) oracle.note_due();
     act(action);
     disturb_appliers();
     if (!oracle.complaint().empty()) break;
