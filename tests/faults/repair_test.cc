@@ -380,6 +380,62 @@ TEST_F(Repair, TakesBackWhatARestoredBackupNeverHad) {
   expect_exact();
 }
 
+// Both servers look well, and a base backup has no slots: the rows alone tell.
+TEST_F(Repair, AsksForAWordWhereEventsHaveNoRow) {
+  auto settings = unconfirmed();
+  settings["relay.wal_store"] = "false";
+  emit(10);
+  catch_up(settings);
+  const auto data = postgres_.options().data;
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
+  postgres_.start();
+  emit(20);
+  catch_up(settings);
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  fs::remove_all(data);
+  fs::rename(folder_ / "backup", data);
+  postgres_.start();
+  for (int i = 0; i < 100; ++i) emit(3);
+  expect_halt(kHistoryDiffers, settings);
+  ASSERT_EQ(repair({"--dry-run", "--json"}, settings), 1) << output();
+  EXPECT_EQ(Json::parse(output())["void_after"], 10) << output();
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  EXPECT_EQ(repair({}, settings), 1) << output();
+  EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
+  ASSERT_EQ(repair({"--void-after", "10"}, settings), 0) << output();
+  catch_up(settings);
+  EXPECT_EQ(last_seq(), 330U);
+  expect_exact();
+}
+
+TEST_F(Repair, LeavesEventsAloneThatHaveTheirRows) {
+  emit(10);
+  emit(10);
+  catch_up();
+  EXPECT_EQ(repair({"--void-after", "10"}), 78) << output();
+  EXPECT_EQ(repair(), 0) << output();
+  EXPECT_EQ(last_seq(), 20U);
+  expect_exact();
+}
+
+// A message that copies an old header is no reason to send everything behind it again.
+TEST_F(Repair, HoldsTheStreamToItsChain) {
+  emit(10);
+  emit(10);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  auto client = nats_client();
+  const auto position = *client.read_stream(kStream)[4].header("Postrider-Position");
+  client.publish("shop.e", "again", {{"Postrider-Position", position}});
+  emit(5);
+  EXPECT_EQ(repair(), 1) << output();
+  EXPECT_NE(output().find("--void-after 20 "), std::string::npos) << output();
+  ASSERT_EQ(repair({"--void-after", "20"}), 0) << output();
+  EXPECT_NE(output().find("send again  5 events"), std::string::npos) << output();
+  catch_up();
+  expect_exact();
+}
+
 TEST_F(Repair, SaysWhichOrdinalIsTheLastThatARestoredBackupHas) {
   emit(10);
   catch_up(unconfirmed());
