@@ -207,6 +207,7 @@ Facts gather_facts(const RelayOptions& options, NatsConnection& client,
   facts.history = history;
   facts.checkpoint = checkpoint;
   facts.newest_epoch = epochs.empty() ? 0 : epochs.newest().number;
+  if (!epochs.empty()) facts.hole = epochs.newest().hole;
   facts.slot_name = options.source.slot;
   facts.slot = slot;
   facts.stream_name = options.stream.name;

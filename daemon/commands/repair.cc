@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 
 #include "daemon/commands/commands.h"
@@ -13,8 +14,11 @@ int run_repair(const Config& config, const RepairCommand& command) {
   options.void_after = command.void_after;
   const auto report = repair(options);
   std::cout << (command.json ? to_json(report, options) : to_text(report, options));
-  const bool fine = report.reason.empty() && report.voided.empty() && report.torn == 0;
-  return report.done || fine ? kExitOk : kExitNegative;
+  const bool fine = report.reason.empty();
+  const bool whole =
+      report.uncertain == 0 &&
+      std::ranges::all_of(report.backfills, [](const auto& b) { return b.problem.empty(); });
+  return fine || (report.done && whole) ? kExitOk : kExitNegative;
 }
 
 }  // namespace postrider

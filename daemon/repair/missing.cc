@@ -1,18 +1,17 @@
 #include "daemon/repair/missing.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 namespace postrider {
-namespace {
-
-constexpr std::uint64_t kXidBits = 0xFFFFFFFF;
-
-}  // namespace
-
 void find_missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events, std::uint64_t keep,
                   std::optional<std::int64_t> horizon_us, MissingRows& into) {
-  std::erase_if(events, [&](const StoredEvent& event) { return event.ordinal > keep; });
+  std::set<Digest> given_up;
+  std::erase_if(events, [&](const StoredEvent& event) {
+    if (event.ordinal <= keep) return false;
+    given_up.insert(event.id);
+    return true;
+  });
   std::ranges::sort(rows, {}, &OutboxRow::id);
   std::ranges::sort(events, {}, &StoredEvent::id);
   std::optional<Digest> previous;
@@ -21,7 +20,7 @@ void find_missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events, 
     previous = row.id;
     if (std::ranges::binary_search(events, row.id, {}, &StoredEvent::id))
       ++into.present;
-    else if (horizon_us && row.created_us <= *horizon_us)
+    else if (horizon_us && !given_up.contains(row.id) && row.created_us <= *horizon_us)
       ++into.uncertain;
     else
       into.rows.push_back(row);
@@ -31,13 +30,12 @@ void find_missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events, 
 std::optional<std::uint64_t> first_unproven(const std::vector<OutboxRow>& rows,
                                             const std::vector<StoredEvent>& events,
                                             std::uint64_t durable) {
-  std::map<Digest, std::uint64_t> xids;
-  for (const auto& row : rows) xids.emplace(row.id, row.xid & kXidBits);
+  std::set<Digest> ids;
+  for (const auto& row : rows) ids.insert(row.id);
   std::optional<std::uint64_t> first;
   for (const auto& event : events) {
     if (event.ordinal <= durable) continue;
-    const auto found = xids.find(event.id);
-    if (found != xids.end() && found->second == event.xid) continue;
+    if (ids.contains(event.id)) continue;
     if (!first || event.ordinal < *first) first = event.ordinal;
   }
   return first;

@@ -15,13 +15,14 @@ struct MissingRows {
   std::uint64_t uncertain = 0;  // may have been carried by messages that are gone by age
 };
 
-// `events`: what of the stream is kept; those with an ordinal above `keep` are left out. A row
+// `events`: what of the stream is kept; those with an ordinal above `keep` are given up, and their
+// rows missing for certain. A row
 // whose transaction began at or before `horizon_us` (nothing: none) is uncertain. Adds to `into`.
 void find_missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events, std::uint64_t keep,
                   std::optional<std::int64_t> horizon_us, MissingRows& into);
 
-// The lowest ordinal above `durable` whose event has no row, or one of another transaction: from
-// there on the stream may hold what this source never committed. Nothing: every event has its row.
+// The lowest ordinal above `durable` whose event has no row: from there on the stream may hold what
+// this source never committed. Nothing: every event has its row.
 [[nodiscard]] std::optional<std::uint64_t> first_unproven(const std::vector<OutboxRow>& rows,
                                                           const std::vector<StoredEvent>& events,
                                                           std::uint64_t durable);

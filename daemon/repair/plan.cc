@@ -20,13 +20,20 @@ std::uint64_t good_ordinal(const Checkpoint& row, const StreamContent& stream) {
 }  // namespace
 
 RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
-                       std::uint64_t used_before) {
+                       const std::optional<BegunRepair>& begun,
+                       const std::optional<OrdinalRange>& pending) {
   RepairPlan plan;
   plan.last_seq = stream.last_seq;
-  const std::uint64_t good = good_ordinal(row, stream);
+  std::uint64_t good = good_ordinal(row, stream);
   // Messages that were counted and cannot be read any more may have had ordinals, too.
   const std::uint64_t used =
-      std::max({good, row.mark.ordinal, stream.highest_ordinal, used_before});
+      std::max({good, row.mark.ordinal, stream.highest_ordinal, begun ? begun->used : 0});
+  if (begun) good = std::min(good, begun->good);
+  // Nothing that could declare it was published since.
+  if (pending && !row.mark.names_message() && row.mark.ordinal == pending->last &&
+      stream.highest_ordinal <= pending->last)
+    good = std::min(good, pending->first - 1);
+  plan.good = good;
   plan.keep_seq = stream.last_seq;
   if (stream.behind > 0)
     plan.keep_seq =

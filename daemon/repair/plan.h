@@ -28,7 +28,15 @@ struct StreamContent {
   std::uint64_t behind = 0;           // messages behind it that can be read
 };
 
+// A repair that has begun, as `outbox.checkpoint.repair` keeps it.
+struct BegunRepair {
+  std::uint64_t used = 0;                   // ordinals up to it are set aside
+  std::uint64_t good = 0;                   // up to it they are kept
+  std::optional<std::uint64_t> void_after;  // the operator's word, which later runs keep
+};
+
 struct RepairPlan {
+  std::uint64_t good = 0;      // the newest ordinal that is kept
   std::uint64_t keep_seq = 0;  // messages behind it are deleted
   std::uint64_t last_seq = 0;  // of the stream, which deleting does not change
   std::uint64_t next_ordinal = 1;
@@ -37,8 +45,10 @@ struct RepairPlan {
   friend bool operator==(const RepairPlan&, const RepairPlan&) = default;
 };
 
-// `used_before`: ordinals up to it were set aside by a repair that did not end; 0: there was none.
+// `begun`: what a repair that did not end had planned: its good messages may be gone by age
+// meanwhile, its void ones are deleted. `pending`: the hole that the row's newest epoch declares.
 [[nodiscard]] RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
-                                     std::uint64_t used_before);
+                                     const std::optional<BegunRepair>& begun,
+                                     const std::optional<OrdinalRange>& pending);
 
 }  // namespace postrider

@@ -65,11 +65,10 @@ void list_limits(std::string& text, const RepairReport& report) {
 
 std::string to_text(const RepairReport& report, const RepairOptions& options) {
   const std::string source = "source " + options.relay.source.name;
-  if (report.reason.empty() && report.voided.empty() && report.torn == 0)
+  if (report.reason.empty())
     return "nothing to repair: " + source + " and stream " + options.relay.stream.name +
            " fit together\n";
-  std::string text =
-      source + ": " + (report.reason.empty() ? "repaired on your word" : report.reason) + "\n";
+  std::string text = source + ": " + report.reason + "\n";
   list_void(text, report);
   if (report.plan.hole)
     text += "hole        ordinals " + report.plan.hole->to_string() +
@@ -98,6 +97,8 @@ std::string to_json(const RepairReport& report, const RepairOptions& options) {
                {"present", report.present},
                {"uncertain", report.uncertain},
                {"torn", report.torn},
+               {"wal_store", report.wal_store},
+               {"outboxes", report.outboxes},
                {"order", report.by_commit_time ? "commit time" : "transaction id"},
                {"void", Json::array()},
                {"missing", Json::array()},

@@ -61,22 +61,31 @@ class Repair {
     read_row();
     begun_ = read_begun_repair(source_.connection(), relay_.source.name);
     void_after_ = options_.void_after;
-    if (begun_ && begun_->void_after)
-      void_after_ = std::min(void_after_.value_or(*begun_->void_after), *begun_->void_after);
+    if (begun_ && begun_->void_after) {
+      if (void_after_ && void_after_ != begun_->void_after)
+        throw Failure(ErrorKind::kConfiguration,
+                      "a repair with --void-after " + std::to_string(*begun_->void_after) +
+                          " has begun and may have deleted messages",
+                      "run it again without another word, or with the same");
+      void_after_ = begun_->void_after;
+    }
     diagnose();
-    if (report_.reason.empty() && !void_after_) return std::move(report_);
-    report_.by_commit_time =
-        RepairRow(options_.owner_conninfo, relay_.source.name, row_.session).tracks_commit_times();
+    // A session of a relay may have moved on between two looks.
+    if (options_.dry_run && !report_.reason.empty()) {
+      read_row();
+      diagnose();
+    }
+    RepairRow row(options_.owner_conninfo, relay_.source.name, row_.session, identity_.system_id);
+    report_.by_commit_time = row.tracks_commit_times();
     report_.wal_store = row_.wal_store || epochs_.any_messages();
     for (const auto& rule : relay_.outboxes) report_.outboxes.push_back(rule.table);
     scan();
-    report_.plan = plan_repair(row_, content_, begun_ ? begun_->used : 0);
-    if (report_.reason.empty() && content_.behind == 0) return std::move(report_);
-    if (options_.dry_run || (report_.needs_word && !void_after_)) {
-      compare(OutboxRows(relay_.source.conninfo));
+    report_.plan = plan_repair(row_, content_, begun_, newest_hole());
+    compare(OutboxRows(relay_.source.conninfo));
+    judge();
+    if (report_.reason.empty() || options_.dry_run || (report_.needs_word && !void_after_))
       return std::move(report_);
-    }
-    carry_out();
+    carry_out(row);
     report_.done = true;
     return std::move(report_);
   }
@@ -109,6 +118,8 @@ class Repair {
   }
 
   void diagnose() {
+    report_.reason.clear();
+    report_.needs_word = false;
     identity_ = wal_.identify();
     history_ = wal_.timeline_history(identity_.timeline);
     stream_ = client_.stream_info(relay_.stream.name);
@@ -123,7 +134,8 @@ class Repair {
     if (!is_repairable(error->kind)) throw Failure(*error);
     report_.reason = std::string(info(error->kind).name) + ": " + error->context;
     report_.needs_word = is_divergence(error->kind);
-    reused_lsns_ = error->kind == ErrorKind::kSourceWentBack;
+    exact_ =
+        error->kind == ErrorKind::kTimelineDiverged || error->kind == ErrorKind::kForeignMessage;
   }
 
   std::optional<Error> publication_error() {
@@ -150,29 +162,72 @@ class Repair {
     scan_->observe([&](const ReceivedEvent& event) { take(event); });
     (void)scan_->read_to_end();
     content_.behind = report_.voided.size() + report_.torn;
-    if (!report_.voided.empty() && !void_after_) report_.needs_word = true;
+  }
+
+  std::optional<OrdinalRange> newest_hole() const {
+    return epochs_.empty() ? std::nullopt : epochs_.newest().hole;
+  }
+
+  // Only events of the table store can be proven by their rows.
+  bool is_provable() const {
+    return !report_.wal_store && !epochs_.any_captures() && relay_.outboxes.empty();
+  }
+
+  // Where nothing else is carried, an event behind the checkpoint without its row was never
+  // committed here, whatever both servers say: a restored backup reuses LSNs.
+  void judge() {
+    if (report_.voided.empty() && !(is_provable() && unproven_)) return;
+    if (report_.reason.empty() && void_after_ && !unproven_)
+      throw Failure(ErrorKind::kConfiguration,
+                    "every event behind ordinal " + std::to_string(*void_after_) +
+                        " has its row in this source: nothing says that they are void",
+                    "leave out --void-after; `postrider repair --dry-run` says what is wrong");
+    if (report_.reason.empty())
+      report_.reason = "history_differs: the stream holds events that this source does not have";
+    report_.needs_word = true;
+    report_.suggested = suggestion();
   }
 
   void take(const ReceivedEvent& event) {
-    const auto ordinal = event.place.ordinal;
+    const auto& place = event.place;
+    const auto ordinal = place.ordinal;
     content_.highest_ordinal = std::max(content_.highest_ordinal, ordinal);
-    if (content_.first_ordinal == 0)
+    highest_epoch_ = std::max(highest_epoch_, place.epoch);
+    if (content_.first_ordinal == 0) {
       content_.first_ordinal = event.hole ? event.hole->first : ordinal;
+      if (content_.first_ordinal > 1) gone_until_us_ = place.fingerprint.commit_time_us;
+    }
     if (ordinal != 0 && report_.voided.empty() && (!void_after_ || ordinal <= *void_after_) &&
-        is_history(event)) {
+        is_history(event) && follows(event)) {
+      previous_ = place;
       // A row change has no id to prove it by.
-      if (event.id.empty() && ordinal > row_.mark.ordinal) note_unproven(ordinal);
+      if (event.id.empty() && ordinal > row_.mark.ordinal && !unproven_row_change_)
+        unproven_row_change_ = ordinal;
       ++report_.torn;
-      if (!event.place.last) return;
+      if (!place.last) return;
       report_.torn = 0;
       content_.kept_seq = event.seq;
       content_.kept_ordinal = ordinal;
+      newest_kept_us_ = place.fingerprint.commit_time_us;
       if (ordinal > row_.mark.ordinal) ends_.push_back(ordinal);
       return;
     }
-    report_.voided.push_back({event.seq, ordinal,
-                              ordinal == 0 ? "" : event.place.position.to_string(), event.subject,
-                              event.id});
+    report_.voided.push_back({event.seq, ordinal, ordinal == 0 ? "" : place.position.to_string(),
+                              event.subject, event.id});
+  }
+
+  // What a relay can have written behind the message before. Messages that somebody removed in
+  // between were published all the same: rows from before them are not sent again.
+  bool follows(const ReceivedEvent& event) {
+    if (!previous_) return true;
+    const auto& place = event.place;
+    if (place.ordinal <= previous_->ordinal || place.position <= previous_->position ||
+        place.epoch < previous_->epoch)
+      return false;
+    const bool declared = event.hole && event.hole->first == previous_->ordinal + 1;
+    if (place.ordinal != previous_->ordinal + 1 && !declared)
+      gone_until_us_ = place.fingerprint.commit_time_us;
+    return true;
   }
 
   // Of commits that this server has had.
@@ -192,11 +247,12 @@ class Repair {
     while (rows.next(page))
       for (const auto& row : page) spilled.add(partition_of(row.id), row);
     MissingRows found;
+    unproven_ = unproven_row_change_;
     for (std::size_t i = 0; i < kPartitions; ++i) {
       auto part = spilled.read(i);
       auto events = scan_ ? scan_->events().read(i) : std::vector<StoredEvent>();
       if (const auto first = first_unproven(part, events, row_.mark.ordinal)) note_unproven(*first);
-      find_missing(std::move(part), std::move(events), content_.kept_ordinal, horizon_us(), found);
+      find_missing(std::move(part), std::move(events), report_.plan.good, horizon_us(), found);
     }
     report_.missing = std::move(found.rows);
     report_.present = found.present;
@@ -204,13 +260,12 @@ class Repair {
     std::ranges::sort(report_.missing, [](const auto& a, const auto& b) {
       return std::tie(a.xid, a.command) < std::tie(b.xid, b.command);
     });
-    if (report_.needs_word) report_.suggested = suggestion();
   }
 
   // A fork and a foreign message say where the history ends. Where LSNs were used again only the
   // rows do: the end of the last transaction before the first event without one.
   std::uint64_t suggestion() const {
-    if (reused_lsns_ && unproven_) {
+    if (unproven_ && (is_provable() || !exact_)) {
       const auto end = std::ranges::lower_bound(ends_, *unproven_);
       return end == ends_.begin() ? row_.mark.ordinal : *std::prev(end);
     }
@@ -220,26 +275,33 @@ class Repair {
   // A transaction that began after the newest event known to be published was committed, or after
   // the oldest that the stream still holds, is not among those that have aged out.
   std::optional<std::int64_t> horizon_us() const {
-    if (!scan_ || !scan_->horizon_us()) return std::nullopt;
-    const auto newest = row_.mark.names_message() && content_.same_incarnation
-                            ? row_.mark.fingerprint.commit_time_us
-                            : *scan_->horizon_us();
-    return std::min(*scan_->horizon_us(), newest);
+    if (!scan_) return std::nullopt;
+    auto horizon = scan_->horizon_us();
+    if (gone_until_us_) horizon = std::max(horizon.value_or(0), *gone_until_us_);
+    if (horizon && newest_published_us() > 0) horizon = std::min(*horizon, newest_published_us());
+    return horizon;
   }
 
-  void carry_out() {
+  // Commit time of the newest event that is known to have been published into this stream; 0: none.
+  std::int64_t newest_published_us() const {
+    if (!content_.same_incarnation) return newest_kept_us_;
+    return std::max(row_.mark.fingerprint.commit_time_us, newest_kept_us_);
+  }
+
+  void carry_out(RepairRow& row) {
     if (const auto publication = source_.publication(relay_.source.publication);
         !publication.problem.empty())
       require_publication(publication, row_.publication_version);  // throws, with the remedy
     require_deletable();
-    RepairRow row(options_.owner_conninfo, relay_.source.name, row_.session);
     POSTRIDER_FAILPOINT("repair.before_begin");
-    row.begin({report_.plan.next_ordinal - 1, void_after_}, kWriterTimeout);
+    row.begin({report_.plan.next_ordinal - 1, report_.plan.good, void_after_}, kWriterTimeout);
     POSTRIDER_FAILPOINT("repair.after_begin");
-    delete_void();
+    delete_void(row);
+    require_owned();
     const auto slot = source_.slot(relay_.source.slot);
     if (slot.facts.exists) drop_slot(slot.facts);
     POSTRIDER_FAILPOINT("repair.after_drop_slot");
+    require_owned();
     SourceSnapshot snapshot(relay_.source.conninfo);
     if (!snapshot.take_with_slot(relay_.source.slot, kSlotTimeout))
       throw Failure(ErrorKind::kPostgresUnavailable,
@@ -249,15 +311,21 @@ class Repair {
     POSTRIDER_FAILPOINT("repair.after_make_slot");
     compare(OutboxRows(relay_.source.conninfo, snapshot.name()));
     // Without one nothing was published yet, and the first will cover everything.
-    if (!epochs_.empty()) epochs_.reopen(snapshot.timeline(), snapshot.point(), report_.plan.hole);
-    if (!ownership_->held())
-      throw Failure(ErrorKind::kSessionFenced, "the lock of the source was lost",
-                    "run the repair again");
+    if (!epochs_.empty())
+      epochs_.reopen(snapshot.timeline(), snapshot.point(), report_.plan.hole, highest_epoch_);
+    require_owned();
     report_.backfills =
         row.finish({relay_.source.slot, snapshot.name(), snapshot.point(), snapshot.timeline(),
                     snapshot.system_id(), stream_ ? stream_->created : "", epochs_.to_json(),
-                    epochs_.empty() ? 0 : epochs_.newest().number},
+                    epochs_.empty() ? 0 : epochs_.newest().number, newest_published_us()},
                    report_.plan, report_.missing, report_.outboxes);
+  }
+
+  // Paused for long, it may have been taken for dead.
+  void require_owned() const {
+    if (!ownership_->held())
+      throw Failure(ErrorKind::kSessionFenced, "the lock of the source was lost",
+                    "run the repair again");
   }
 
   // Its walsender was ended; that takes a moment.
@@ -287,17 +355,21 @@ class Repair {
                   "run the repair again (docs/operating.md, \"Repair\")");
   }
 
-  void delete_void() {
+  void delete_void(RepairRow& row) {
     for (auto seq = report_.plan.last_seq; seq > report_.plan.keep_seq; --seq) {
+      require_owned();
       const auto answer = client_.request("$JS.API.STREAM.MSG.DELETE." + relay_.stream.name,
                                           nlohmann::json{{"seq", seq}}.dump());
       // A run before this one may have deleted it.
       if (const auto error = wire::find_api_error(answer);
-          error && client_.message(relay_.stream.name, seq))
+          error && client_.message(relay_.stream.name, seq)) {
+        // Nothing was done yet: another word, or another user, may be given.
+        if (!begun_ && seq == report_.plan.last_seq) row.abandon();
         throw Failure(ErrorKind::kNoPermission,
                       "the void message at sequence " + std::to_string(seq) +
                           " cannot be deleted: " + error->description,
                       "run the repair as a NATS user that may (--set nats.user=... or nats.creds)");
+      }
       POSTRIDER_FAILPOINT("repair.after_delete");
     }
   }
@@ -323,7 +395,13 @@ class Repair {
   std::optional<StreamScan> scan_;
   StreamContent content_;
   std::optional<std::uint64_t> unproven_;
-  bool reused_lsns_ = false;
+  bool exact_ = false;  // the servers say where the history ends
+  std::optional<std::uint64_t> unproven_row_change_;
+  std::optional<PositionHeader> previous_;
+  std::optional<std::int64_t>
+      gone_until_us_;  // commit time behind the newest messages that are gone
+  std::int64_t newest_kept_us_ = 0;
+  std::uint32_t highest_epoch_ = 0;
   std::vector<std::uint64_t> ends_;  // of transactions behind the checkpoint
   RepairReport report_;
 };

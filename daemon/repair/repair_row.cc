@@ -58,14 +58,20 @@ void move_rows(pqxx::work& tx, const std::vector<OutboxRow>& missing, bool by_co
     POSTRIDER_FAILPOINT("repair.mid_ids");
   }
   tx.exec("ANALYZE postrider_missing");
-  const std::string commit_time = by_commit_time ? "pg_xact_commit_timestamp(xid::xid), " : "";
-  tx.exec(
+  const std::string commit_time =
+      by_commit_time ? "pg_xact_commit_timestamp(xid::xid) NULLS FIRST, " : "";
+  const auto moved = tx.exec(
       "WITH moved AS (DELETE FROM outbox.events e USING postrider_missing m WHERE e.id = m.id "
       "RETURNING e.*, m.statement, e.tableoid AS place, e.ctid AS line) "
       "INSERT INTO outbox.events (id, created_at, subject, key, type, content_type, headers, "
       "payload, payload_bytes) SELECT id, created_at, subject, key, type, content_type, headers, "
       "payload, payload_bytes FROM moved ORDER BY " +
       commit_time + "xid, statement, place, line");
+  if (static_cast<std::size_t>(moved.affected_rows()) != missing.size())
+    throw Failure(ErrorKind::kPostgresUnavailable,
+                  std::to_string(missing.size()) + " rows were to be sent again, " +
+                      std::to_string(moved.affected_rows()) + " are there",
+                  "somebody has deleted some meanwhile: run the repair again");
 }
 
 std::vector<OrderedBackfill> order_backfills(pqxx::work& tx, const std::string& source,
@@ -83,10 +89,14 @@ std::vector<OrderedBackfill> order_backfills(pqxx::work& tx, const std::string& 
     OrderedBackfill backfill{plain, {}};
     try {
       pqxx::subtransaction attempt(tx);
+      // One that is under way rests on changes that the old slot had.
+      sql::exec(attempt, "SELECT outbox.backfill_decide($1, $2, 'cancel')", source,
+                row[0].as<std::string>());
       sql::exec(attempt, "SELECT outbox.backfill_start($1, $2, NULL, true)", source,
                 row[0].as<std::string>());
       attempt.commit();
     } catch (const pqxx::sql_error& e) {
+      if (const auto state = sql::sqlstate(e); state == "40001" || state == "55P03") throw;
       backfill.problem = e.what();
     }
     ordered.push_back(std::move(backfill));
@@ -96,7 +106,8 @@ std::vector<OrderedBackfill> order_backfills(pqxx::work& tx, const std::string& 
 
 }  // namespace
 
-RepairRow::RepairRow(const std::string& owner_conninfo, std::string source, std::int64_t session)
+RepairRow::RepairRow(const std::string& owner_conninfo, std::string source, std::int64_t session,
+                     const std::string& system_id)
     : source_(std::move(source)), session_(session) {
   run([&] {
     connection_ =
@@ -107,19 +118,32 @@ RepairRow::RepairRow(const std::string& owner_conninfo, std::string source, std:
         "SET application_name = 'postrider repair'; SET client_min_messages = warning; "
         "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
         "SET row_security = off; SET synchronous_commit = on");
+    if (connection_->server_version() >= 170000) tx.exec("SET transaction_timeout = 0");
+    const auto row = tx.exec(
+        "SELECT system_identifier::text, has_database_privilege(current_database(), 'TEMP') "
+        "FROM pg_control_system()")[0];
+    if (row[0].as<std::string>() != system_id)
+      throw Failure(ErrorKind::kConfiguration,
+                    "migrate.conninfo and source.conninfo lead to different clusters",
+                    "after a failover both must name the new primary");
+    if (!row[1].as<bool>())
+      throw Failure(ErrorKind::kNoPermission, "the owner may not make temporary tables",
+                    "GRANT TEMPORARY ON DATABASE ... to migrate.conninfo's role");
   });
 }
 
 RepairRow::~RepairRow() = default;
 
 void RepairRow::begin(const BegunRepair& begun, std::chrono::milliseconds limit) {
-  Json json = {{"used", begun.used}};
+  Json json = {{"used", begun.used}, {"good", begun.good}};
   if (begun.void_after) json["void_after"] = *begun.void_after;
   run([&] {
     pqxx::work tx(*connection_);
     tx.exec("SET LOCAL lock_timeout = " + std::to_string(limit.count()));
     // Taken shared by every transaction that writes into the wal store.
     tx.exec("SELECT pg_advisory_xact_lock(28786, 1)");
+    // outbox.maintain() drops nothing meanwhile.
+    tx.exec("SELECT pg_advisory_lock(28786, 2)");
     require_unfenced(sql::exec(
         tx,
         "UPDATE outbox.checkpoint SET repair = $3::jsonb || jsonb_build_object('wal_store', "
@@ -130,6 +154,18 @@ void RepairRow::begin(const BegunRepair& begun, std::chrono::milliseconds limit)
     tx.exec(
         "SELECT setval('outbox.wal_store_gate', 0) "
         "WHERE NOT EXISTS (SELECT 1 FROM outbox.checkpoint WHERE wal_store)");
+    tx.commit();
+  });
+}
+
+void RepairRow::abandon() {
+  run([&] {
+    pqxx::work tx(*connection_);
+    require_unfenced(sql::exec(tx,
+                               "UPDATE outbox.checkpoint SET wal_store = "
+                               "(repair->>'wal_store')::boolean, repair = NULL, updated_at = now() "
+                               "WHERE source = $1 AND session = $2",
+                               source_, session_));
     tx.commit();
   });
 }
@@ -164,7 +200,7 @@ std::vector<OrderedBackfill> RepairRow::finish(const RepairedRow& row, const Rep
     require_unfenced(sql::exec(
         tx,
         "UPDATE outbox.checkpoint SET seq = $3, ordinal = $4, timeline = $5, lsn = '0/0', idx = 0, "
-        "part = NULL, xid = 0, commit_time_us = 0, epoch = $6, confirm_to = $7::pg_lsn, "
+        "part = NULL, xid = 0, commit_time_us = $11, epoch = $6, confirm_to = $7::pg_lsn, "
         "system_id = $8, incarnation = nullif($9, ''), epochs = $10::jsonb, foreign_seq = NULL, "
         "publication_version = outbox.publication_version(publication), "
         "capture_from = least(capture_from, $7::pg_lsn), "
@@ -173,7 +209,7 @@ std::vector<OrderedBackfill> RepairRow::finish(const RepairedRow& row, const Rep
         source_, session_, static_cast<std::int64_t>(plan.last_seq),
         static_cast<std::int64_t>(plan.next_ordinal - 1), static_cast<std::int64_t>(row.timeline),
         static_cast<std::int64_t>(row.epoch), row.point.to_string(), row.system_id, row.incarnation,
-        row.epochs_json));
+        row.epochs_json, row.commit_time_us));
     POSTRIDER_FAILPOINT("repair.before_commit");
     tx.commit();
     POSTRIDER_FAILPOINT("repair.after_commit");
@@ -185,14 +221,15 @@ std::optional<BegunRepair> read_begun_repair(pqxx::connection& connection,
                                              const std::string& source) {
   return run([&]() -> std::optional<BegunRepair> {
     pqxx::nontransaction tx(connection);
-    const auto rows = sql::exec(
-        tx,
-        "SELECT repair->>'used', repair->>'void_after' FROM outbox.checkpoint WHERE source = $1 "
-        "AND repair IS NOT NULL",
-        source);
+    const auto rows = sql::exec(tx,
+                                "SELECT repair->>'used', repair->>'void_after', repair->>'good' "
+                                "FROM outbox.checkpoint WHERE source = $1 "
+                                "AND repair IS NOT NULL",
+                                source);
     if (rows.empty()) return std::nullopt;
     BegunRepair begun;
     begun.used = rows[0][0].as<std::uint64_t>();
+    begun.good = rows[0][2].as<std::uint64_t>();
     if (!rows[0][1].is_null()) begun.void_after = rows[0][1].as<std::uint64_t>();
     return begun;
   });

@@ -16,12 +16,6 @@
 
 namespace postrider {
 
-// A repair that has begun: `outbox.checkpoint.repair`.
-struct BegunRepair {
-  std::uint64_t used = 0;                   // ordinals up to it are set aside
-  std::optional<std::uint64_t> void_after;  // the operator's word, which later runs keep
-};
-
 struct RepairedRow {
   std::string slot;
   std::string snapshot;  // exported at the slot's consistent point
@@ -31,6 +25,7 @@ struct RepairedRow {
   std::string incarnation;  // of the stream; empty: there is none
   std::string epochs_json;
   std::uint32_t epoch = 0;
+  std::int64_t commit_time_us = 0;  // of the newest event that is known to have been published
 };
 
 // What came of sending captured tables again.
@@ -41,7 +36,9 @@ struct OrderedBackfill {
 
 class RepairRow {
  public:
-  RepairRow(const std::string& owner_conninfo, std::string source, std::int64_t session);
+  // kConfiguration unless it is the database of that system identifier.
+  RepairRow(const std::string& owner_conninfo, std::string source, std::int64_t session,
+            const std::string& system_id);
   ~RepairRow();
   RepairRow(const RepairRow&) = delete;
   RepairRow& operator=(const RepairRow&) = delete;
@@ -49,6 +46,9 @@ class RepairRow {
   // From here on no relay begins a session. Closes the wal store: waits for its writers, at most
   // `limit`.
   void begin(const BegunRepair& begun, std::chrono::milliseconds limit);
+
+  // Takes begin() back, where nothing else was done.
+  void abandon();
 
   // True where the server keeps commit times, by which the rows are then ordered.
   [[nodiscard]] bool tracks_commit_times();

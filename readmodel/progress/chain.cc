@@ -25,7 +25,7 @@ constexpr const char* kRebuild =
 
 }  // namespace
 
-Chain::Chain(const Cursor& cursor, std::string incarnation) : end_(cursor) {
+Chain::Chain(const Cursor& cursor, std::string incarnation) : end_(cursor), whole_(cursor.ordinal) {
   if (end_.incarnation != incarnation) {
     end_.incarnation = std::move(incarnation);
     end_.seq = 0;
@@ -51,6 +51,10 @@ Result<void> Chain::require_next(std::uint64_t seq, const PositionHeader& header
   if (hole && hole->last + 1 != header.ordinal)
     return fail(ErrorKind::kHistoryDiffers,
                 describe(seq, header) + " and declares a hole of " + hole->to_string(), kRebuild);
+  if (hole && in_transaction_ && hole->first == whole_ + 1)
+    return fail(ErrorKind::kBrokerUnavailable,
+                "the transaction that " + describe(end_) +
+                    " belongs to was withdrawn by a repair: reading again behind it");
   if (hole && hole->first <= end_.ordinal)
     return fail(ErrorKind::kHistoryDiffers,
                 "ordinals " + hole->to_string() +
@@ -104,6 +108,7 @@ Result<Chain::Step> Chain::accept(std::uint64_t seq, const PositionHeader& heade
   end_.fingerprint = header.fingerprint;
   end_.epoch = header.epoch;
   in_transaction_ = !header.last;
+  if (header.last) whole_ = header.ordinal;
   return Step::kApply;
 }
 

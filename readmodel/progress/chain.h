@@ -41,6 +41,7 @@ class Chain {
                                           const std::optional<OrdinalRange>& hole) const;
 
   Cursor end_;
+  std::uint64_t whole_ = 0;  // ordinal of the newest message that ended a transaction
   bool in_transaction_ = false;
 };
 

@@ -51,6 +51,11 @@ SourceSnapshot::SourceSnapshot(const std::string& conninfo) {
   if (PQstatus(connection_.get()) != CONNECTION_OK)
     throw Failure(ErrorKind::kPostgresUnavailable,
                   "cannot connect for replication: " + trimmed(PQerrorMessage(connection_.get())));
+  // The exported snapshot is a transaction that stays open, and idle.
+  std::string settings = "SET idle_in_transaction_session_timeout = 0";
+  if (PQserverVersion(connection_.get()) >= 170000) settings += "; SET transaction_timeout = 0";
+  const ResultPtr set(PQexec(connection_.get(), settings.c_str()));
+  if (PQresultStatus(set.get()) != PGRES_COMMAND_OK) throw_result(set.get(), settings);
 }
 
 SourceSnapshot::~SourceSnapshot() = default;

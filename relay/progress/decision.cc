@@ -224,7 +224,17 @@ Result<Start> decide(const Facts& facts) {
       seen && facts.stream->last_seq >= *seen && !std::holds_alternative<TailForeign>(facts.tail))
     return tl::unexpected(foreign(
         facts, "an earlier session found a foreign message at sequence " + std::to_string(*seen)));
-  if (nothing_published(facts)) return go_on_after(facts, facts.checkpoint.mark, 0);
+  if (nothing_published(facts)) {
+    const auto* tail = readable_tail(facts);
+    if (tail != nullptr && facts.hole && tail->ordinal >= facts.hole->first)
+      return tl::unexpected(
+          Error{ErrorKind::kRepairUnfinished,
+                "ordinal " + std::to_string(tail->ordinal) +
+                    ", which a repair has given up and deleted, is in the stream again",
+                "the broker has lost the deletion: run `postrider repair --void-after " +
+                    std::to_string(facts.hole->first - 1) + "` again"});
+    return go_on_after(facts, facts.checkpoint.mark, 0);
+  }
   if (std::holds_alternative<TailGone>(facts.tail)) return start_without_tail(facts);
   if (const auto* bad = std::get_if<TailForeign>(&facts.tail))
     return tl::unexpected(foreign(facts, bad->why));

@@ -47,7 +47,8 @@ struct Facts {
   Lsn flushed;            // end of the server's durable WAL
   TimelineHistory history{1};
   Checkpoint checkpoint;
-  std::uint32_t newest_epoch = 0;  // of the checkpoint row; 0 while none is open
+  std::uint32_t newest_epoch = 0;                   // of the checkpoint row; 0 while none is open
+  std::optional<OrdinalRange> hole = std::nullopt;  // that it declares
   std::string slot_name;
   SlotFacts slot;
   std::string stream_name;

@@ -212,8 +212,9 @@ void Epochs::open(std::uint32_t timeline, Lsn from, EpochSettings settings) {
   epochs_.push_back({newest().number + 1, timeline, from, std::move(settings), newest().hole});
 }
 
-void Epochs::reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole) {
-  epochs_ = {{newest().number + 1, timeline, from, newest().settings, hole}};
+void Epochs::reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole,
+                    std::uint32_t used) {
+  epochs_ = {{std::max(newest().number, used) + 1, timeline, from, newest().settings, hole}};
 }
 
 void Epochs::forget_before(Lsn durable) {

@@ -88,8 +88,11 @@ class Epochs {
   // Opens the next epoch. `from` is ignored for the very first, which covers everything.
   void open(std::uint32_t timeline, Lsn from, EpochSettings settings);
   // After a repair: everything from `from` on belongs to a new epoch with the newest one's settings
-  // that declares `hole`, if any; the others are forgotten. Needs at least one epoch.
-  void reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole);
+  // that declares `hole`, if any; the others are forgotten. Its number is above the newest one's
+  // and `used`, which the stream may hold although the row does not know of it. Needs at least one
+  // epoch.
+  void reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole,
+              std::uint32_t used = 0);
   // Forgets epochs that end at or before `durable`: no relay will ever encode for them again.
   void forget_before(Lsn durable);
 

@@ -40,7 +40,7 @@ struct Checkpoint {
   std::string epochs_json;
   std::optional<std::uint64_t> foreign_seq;  // the stream held a foreign message there, or before
   bool wal_store = false;                    // emit may write logical messages
-  Lsn capture_from = {};  // commits before it cannot be decoded with the capture publication
+  Lsn capture_from = {};   // commits before it cannot be decoded with the capture publication
   bool repairing = false;  // `postrider repair` has begun and not ended
 };
 

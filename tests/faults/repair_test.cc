@@ -52,6 +52,17 @@ class Repairing : public Base {
                      {"repair", "--config", this->write_config(settings, "repair").string()});
     return this->postrider(arguments);
   }
+  // A walsender outlives its killed relay for a moment.
+  void drop_slot() {
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return this->sql(
+                     "SELECT active FROM pg_replication_slots "
+                     "WHERE slot_name = 'postrider_shop'") == "f";
+        },
+        kPatience));
+    this->sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  }
   void expect_halt(int exit_code, const Settings& settings = World::quick()) {
     const auto relay = this->start_relay(settings, {}, "halting");
     EXPECT_EQ(relay->wait(kPatience), exit_code) << relay->log();
@@ -120,7 +131,7 @@ TEST_F(Repair, HasNothingToDoWhereNothingIsWrong) {
 TEST_F(Repair, SendsWhatALostSlotWouldHaveSent) {
   emit(100);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(50);
   expect_halt(kSlotMissing);
   ASSERT_EQ(repair({"--dry-run", "--json"}), 1) << output();
@@ -147,7 +158,7 @@ TEST_F(Repair, KeepsTheOrderOfCommitsWhereTheServerKnowsThem) {
   postgres_.start();
   emit(1);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   // The second transaction commits first.
   const Connection one(conninfo("app"));
   const Connection two(conninfo("app"));
@@ -173,7 +184,7 @@ TEST_F(Repair, WaitsForNobodyAndLosesNothingUnderLoad) {
   catch_up();
   Workload workload(options);
   workload.wait_for_more(100);
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   workload.wait_for_more(200);
   ASSERT_EQ(repair(), 0) << output();
   workload.wait_for_more(100);
@@ -185,7 +196,7 @@ TEST_F(Repair, WaitsForNobodyAndLosesNothingUnderLoad) {
 TEST_F(Repair, LeavesToTheSlotWhatIsCommittedOnceItExists) {
   emit(10);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(20);
   RelayProcess repairing(write_config(quick(), "repairing"), folder_ / "repairing.log",
                          "repair.after_make_slot=stop", {}, "repair");
@@ -227,7 +238,7 @@ TEST_F(Repair, DeclaresAHoleLongAfterIt) {
 TEST_F(Repair, OfASlotThatSomebodyMadeAnew) {
   emit(10);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(20);
   sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'pgoutput')");
   emit(5);
@@ -238,7 +249,7 @@ TEST_F(Repair, OfASlotThatSomebodyMadeAnew) {
 }
 
 TEST_F(Repair, BeforeTheFirstEventWasEverCarried) {
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(20);
   ASSERT_EQ(repair(), 0) << output();
   emit(5);
@@ -303,7 +314,7 @@ TEST_F(Repair, OfADurableTailThatTheBrokerLost) {
   // Once more, behind a hole.
   emit(3);
   ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(4);
   ASSERT_EQ(repair(), 0) << output();
   catch_up();
@@ -317,7 +328,7 @@ TEST_F(Repair, OfATransactionThatTheStreamHoldsHalfOf) {
   emit(400);
   const auto relay = start_relay(unconfirmed(), "publish.after_send=kill@200");
   ASSERT_EQ(relay->wait(kPatience), 128 + SIGKILL) << relay->log();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   ASSERT_GT(last_seq(), 5U);
   ASSERT_EQ(repair(), 0) << output();
   EXPECT_NE(output().find("it is sent again whole"), std::string::npos) << output();
@@ -377,6 +388,62 @@ TEST_F(Repair, TakesBackWhatARestoredBackupNeverHad) {
   ASSERT_EQ(repair({"--void-after", "10"}), 0) << output();
   catch_up();
   EXPECT_EQ(last_seq(), 330U);
+  expect_exact();
+}
+
+// Both servers look well, and a base backup has no slots: the rows alone tell.
+TEST_F(Repair, AsksForAWordWhereEventsHaveNoRow) {
+  auto settings = unconfirmed();
+  settings["relay.wal_store"] = "false";
+  emit(10);
+  catch_up(settings);
+  const auto data = postgres_.options().data;
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
+  postgres_.start();
+  emit(20);
+  catch_up(settings);
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  fs::remove_all(data);
+  fs::rename(folder_ / "backup", data);
+  postgres_.start();
+  for (int i = 0; i < 100; ++i) emit(3);
+  expect_halt(kHistoryDiffers, settings);
+  ASSERT_EQ(repair({"--dry-run", "--json"}, settings), 1) << output();
+  EXPECT_EQ(Json::parse(output())["void_after"], 10) << output();
+  drop_slot();
+  EXPECT_EQ(repair({}, settings), 1) << output();
+  EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
+  ASSERT_EQ(repair({"--void-after", "10"}, settings), 0) << output();
+  catch_up(settings);
+  EXPECT_EQ(last_seq(), 330U);
+  expect_exact();
+}
+
+TEST_F(Repair, LeavesEventsAloneThatHaveTheirRows) {
+  emit(10);
+  emit(10);
+  catch_up();
+  EXPECT_EQ(repair({"--void-after", "10"}), 78) << output();
+  EXPECT_EQ(repair(), 0) << output();
+  EXPECT_EQ(last_seq(), 20U);
+  expect_exact();
+}
+
+// A message that copies an old header is no reason to send everything behind it again.
+TEST_F(Repair, HoldsTheStreamToItsChain) {
+  emit(10);
+  emit(10);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  auto client = nats_client();
+  const auto position = *client.read_stream(kStream)[4].header("Postrider-Position");
+  client.publish("shop.e", "again", {{"Postrider-Position", position}});
+  emit(5);
+  EXPECT_EQ(repair(), 1) << output();
+  EXPECT_NE(output().find("--void-after 20 "), std::string::npos) << output();
+  ASSERT_EQ(repair({"--void-after", "20"}), 0) << output();
+  EXPECT_NE(output().find("send again  5 events"), std::string::npos) << output();
+  catch_up();
   expect_exact();
 }
 
@@ -444,7 +511,7 @@ TEST_P(RepairKilledAt, IsDoneByTheNextRun) {
   catch_up(unconfirmed());
   nats_client().publish("shop.intruder", "1");
   nats_client().publish("shop.intruder", "2");
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(30);
   const std::string point = GetParam();
   RelayProcess killed(write_config(quick(), "killed"), folder_ / "killed.log", point + "=kill",
@@ -493,7 +560,7 @@ TEST_F(RepairReadModel, ThatStandsBeforeWhatIsSentAgainGoesOn) {
   transfer(20);
   catch_up();
   apply_all();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   transfer(10);
   ASSERT_EQ(repair(), 0) << output();
   transfer(5);
@@ -548,7 +615,7 @@ TEST_F(RepairReplica, IsReplacedByABackfill) {
   sql("INSERT INTO item SELECT g, g FROM generate_series(1, 50) g");
   ASSERT_EQ(carry(), 0) << applied_log();
   expect_same("item");
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   sql("DELETE FROM item WHERE id <= 20");
   sql("UPDATE item SET v = -1 WHERE id > 40");
   sql("INSERT INTO item VALUES (100, 100)");
