@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
+#include <vector>
 
 #include "base/jetstream/nats_library.h"
 
@@ -38,6 +40,21 @@ void on_error(natsConnection* connection, natsSubscription*, natsStatus status, 
       remedy_of(kind)});
 }
 
+// Several servers stand between commas; they are tried in random order until one answers.
+void set_servers(natsOptions* options, const std::string& urls) {
+  std::vector<std::string> each;
+  std::istringstream text(urls);
+  for (std::string url; std::getline(text, url, ',');) {
+    url.erase(0, url.find_first_not_of(' '));
+    url.erase(url.find_last_not_of(' ') + 1);
+    if (!url.empty()) each.push_back(url);
+  }
+  std::vector<const char*> servers;
+  for (const auto& url : each) servers.push_back(url.c_str());
+  check(natsOptions_SetServers(options, servers.data(), static_cast<int>(servers.size())),
+        "nats.url");
+}
+
 }  // namespace
 
 struct NatsConnection::Impl {
@@ -60,7 +77,7 @@ NatsConnection::NatsConnection(const NatsOptions& options, const std::string& cl
   natsOptions* raw = nullptr;
   check(natsOptions_Create(&raw), "NATS options");
   const Owned<natsOptions> nats(raw);
-  check(natsOptions_SetURL(raw, options.url.c_str()), "nats.url");
+  set_servers(raw, options.url);
   check(natsOptions_SetName(raw, client_name.c_str()), "client name");
   check(natsOptions_SetTimeout(raw, timeout.count()), "timeout");
   check(natsOptions_SetAllowReconnect(raw, false), "reconnect");

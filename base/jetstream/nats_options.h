@@ -7,6 +7,7 @@
 namespace postrider {
 
 struct NatsOptions {
+  // One or several, separated by commas.
   std::string url = "nats://127.0.0.1:4222";
   std::string credentials_file;  // .creds
   std::string nkey_seed_file;

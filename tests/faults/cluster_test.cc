@@ -38,7 +38,7 @@ class Cluster : public LedgerWorld {
     applier_ = apply();
     auto options = writers();
     options.writers = 2;
-    options.pause = std::chrono::milliseconds{5};
+    options.pause = std::chrono::milliseconds{25};
     workload_ = std::make_unique<Workload>(options);
     expect_progress();
   }
@@ -107,7 +107,7 @@ TEST_F(Cluster, TheStreamHasThreeReplicasAndCheckSaysSo) {
 
 TEST_F(Cluster, ItsLeaderIsKilled) {
   ASSERT_NO_FATAL_FAILURE(begin());
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 2; ++round) {
     const auto leader = cluster_.wait_for_leader(kStream);
     cluster_.kill(leader);
     (void)wait_for_other_leader(leader);
@@ -120,14 +120,11 @@ TEST_F(Cluster, ItsLeaderIsKilled) {
 
 TEST_F(Cluster, ItsLeaderIsFrozenAndWakes) {
   ASSERT_NO_FATAL_FAILURE(begin());
-  for (int round = 0; round < 2; ++round) {
-    const auto leader = cluster_.wait_for_leader(kStream);
-    cluster_.pause(leader);
-    (void)wait_for_other_leader(leader);
-    ASSERT_NO_FATAL_FAILURE(expect_progress());
-    cluster_.resume(leader);
-    cluster_.wait_until_whole(kStream);
-  }
+  const auto leader = cluster_.wait_for_leader(kStream);
+  cluster_.pause(leader);
+  (void)wait_for_other_leader(leader);
+  ASSERT_NO_FATAL_FAILURE(expect_progress());
+  cluster_.resume(leader);
   ASSERT_NO_FATAL_FAILURE(expect_exact());
 }
 
@@ -164,28 +161,26 @@ TEST_F(Cluster, EveryServerIsRestartedInTurn) {
 // The old leader goes on believing for a while, and its clients still reach it.
 TEST_F(Cluster, ItsLeaderIsCutOffFromTheOthers) {
   ASSERT_NO_FATAL_FAILURE(begin());
-  for (int round = 0; round < 2; ++round) {
-    const auto leader = cluster_.wait_for_leader(kStream);
-    cluster_.isolate(leader, true);
-    workload_->wait_for_more(100);
-    const auto wanted = committed();
-    const auto other = (leader + 1) % NatsCluster::kSize;
-    ASSERT_TRUE(dev::wait_until(
-        [&] {
-          try {
-            return NatsClient(cluster_.server(other).options().port)
-                       .api(std::string("STREAM.INFO.") + kStream)["state"]["last_seq"]
-                       .get<std::uint64_t>() >= wanted;
-          } catch (const std::runtime_error&) {
-            return false;  // no leader on this side yet
-          }
-        },
-        kPatience))
-        << relay_->log();
-    cluster_.isolate(leader, false);
-    ASSERT_NO_FATAL_FAILURE(expect_progress());
-    cluster_.wait_until_whole(kStream);
-  }
+  const auto leader = cluster_.wait_for_leader(kStream);
+  cluster_.isolate(leader, true);
+  workload_->wait_for_more(100);
+  const auto wanted = committed();
+  const auto other = (leader + 1) % NatsCluster::kSize;
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        try {
+          return NatsClient(cluster_.server(other).options().port)
+                     .api(std::string("STREAM.INFO.") + kStream)["state"]["last_seq"]
+                     .get<std::uint64_t>() >= wanted;
+        } catch (const std::runtime_error&) {
+          return false;  // no leader on this side yet
+        }
+      },
+      kPatience))
+      << relay_->log();
+  cluster_.isolate(leader, false);
+  ASSERT_NO_FATAL_FAILURE(expect_progress());
+  cluster_.wait_until_whole(kStream);
   ASSERT_NO_FATAL_FAILURE(expect_exact());
 }
 
@@ -196,7 +191,7 @@ TEST_F(Cluster, SeededMix) {
   SCOPED_TRACE("POSTRIDER_SEED=" + std::to_string(seed));
   std::mt19937_64 random(seed);
   ASSERT_NO_FATAL_FAILURE(begin());
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < 4; ++round) {
     const std::size_t n = random() % NatsCluster::kSize;
     switch (random() % 4) {
       case 0:

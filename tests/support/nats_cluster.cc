@@ -32,7 +32,9 @@ NatsCluster::NatsCluster(std::filesystem::path folder) : folder_(std::move(folde
   for (std::size_t n = 0; n < kSize; ++n) {
     std::string routes;
     for (std::size_t to = 0; to < kSize; ++to)
-      if (to != n) routes += "\"nats-route://" + at(links_[n][to]->port()) + "\" ";
+      if (to != n)
+        routes +=
+            (routes.empty() ? "" : ", ") + ("\"nats-route://" + at(links_[n][to]->port())) + "\"";
     dev::NatsServer::Options options;
     options.folder = folder_ / name_of(n);
     options.port = dev::free_port();
