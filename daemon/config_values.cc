@@ -11,6 +11,22 @@
 #include "base/error.h"
 
 namespace postrider {
+namespace {
+
+// std::regex recurses for each character: a text of some ten thousands would overflow the stack.
+constexpr std::size_t kLongestMatched = 1000;
+
+bool matches(const std::string& text, const char* pattern) {
+  return text.size() <= kLongestMatched && std::regex_match(text, std::regex(pattern));
+}
+
+// For a message: a text that is too long is shown by its beginning.
+std::string shown(const std::string& text) {
+  return "\"" + text.substr(0, kLongestMatched) +
+         (text.size() > kLongestMatched ? "...\" is longer than 1000 bytes, and" : "\"");
+}
+
+}  // namespace
 
 ConfigValue ConfigValue::from_toml(std::string where, const toml::node& node) {
   ConfigValue value;
@@ -56,8 +72,8 @@ std::string ConfigValue::text() const {
 }
 
 std::string ConfigValue::matching(const char* pattern) const {
-  if (!std::regex_match(text(), std::regex(pattern)))
-    refuse("\"" + text_ + "\" is not of the form " + pattern, "change it to that form");
+  if (!matches(text(), pattern))
+    refuse(shown(text_) + " is not of the form " + pattern, "change it to that form");
   return text_;
 }
 
@@ -65,8 +81,8 @@ std::vector<std::string> ConfigValue::list_matching(const char* pattern) const {
   if (kind_ != Kind::kList || list_.empty())
     refuse("is not a list of strings", "write it as [\"a\", \"b\"]");
   for (const auto& item : list_)
-    if (!std::regex_match(item, std::regex(pattern)))
-      refuse("\"" + item + "\" is not of the form " + pattern, "change it to that form");
+    if (!matches(item, pattern))
+      refuse(shown(item) + " is not of the form " + pattern, "change it to that form");
   return list_;
 }
 
@@ -76,8 +92,8 @@ std::map<std::string, std::string> ConfigValue::texts_by_name(const char* patter
   if (kind_ != Kind::kTable || table_.empty() || !whole)
     refuse("is not a table of strings", "write it as { a = \"b\", \"c d\" = \"e\" }");
   for (const auto& [name, text] : table_)
-    if (!std::regex_match(name, std::regex(pattern)))
-      refuse("\"" + name + "\" is not of the form " + pattern, "change it to that form");
+    if (!matches(name, pattern))
+      refuse(shown(name) + " is not of the form " + pattern, "change it to that form");
   return table_;
 }
 

@@ -54,13 +54,15 @@ class Fields {
     rest_.remove_prefix(digits);
     return static_cast<T>(value);
   }
-  // A decimal number without superfluous leading zeros.
+  // A decimal number without superfluous leading zeros; zero has no sign.
   template <class T>
   T decimal() {
     T value{};
     const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
     const auto length = static_cast<std::size_t>(end - rest_.data());
-    if (!ok_ || error != std::errc{} || (rest_[0] == '0' && length > 1)) return failed<T>();
+    if (!ok_ || error != std::errc{}) return failed<T>();
+    const auto digits = rest_.substr(rest_[0] == '-' ? 1 : 0);
+    if (digits[0] == '0' && length > 1) return failed<T>();
     rest_.remove_prefix(length);
     return value;
   }

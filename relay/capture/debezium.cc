@@ -32,9 +32,11 @@ constexpr std::int64_t days_from_civil(std::int64_t year, std::int64_t month, st
   return era * 146'097 + day_of_era - 719'468;
 }
 
+// At most what a date's year can be, 5874897: what is made of larger ones could overflow.
 bool take_number(std::string_view& text, std::int64_t& value) {
+  constexpr std::int64_t kMost = 10'000'000;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || value < 0) return false;
+  if (error != std::errc() || value < 0 || value > kMost) return false;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   return true;
 }

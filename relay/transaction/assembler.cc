@@ -159,6 +159,9 @@ Result<Step> Assembler::on_change(std::uint32_t oid, RowChange change) {
       relation != relations_.end() || outbox_.contains(oid) || partitions_.contains(oid);
   if (!described) return out_of_order("a change of a relation that it never described");
   if (relation == relations_.end()) return on_captured({}, change);
+  for (const auto* tuple : {change.row, change.old})
+    if (tuple != nullptr && tuple->size() != relation->second.described().columns.size())
+      return out_of_order("a row with more or fewer values than its table has columns");
   const Epoch& epoch = *transaction_->epoch;
   const auto reading = relation->second.in(epoch);
   auto step = on_captured(reading, change);

@@ -55,6 +55,9 @@ TEST(ConfigValue, PatternCoversTheWholeText) {
   EXPECT_EQ(text("shop").matching("[a-z]+"), "shop");
   EXPECT_THROW((void)text("shop!").matching("[a-z]+"), Failure);
   EXPECT_THROW((void)text("").matching("[a-z]+"), Failure);
+  EXPECT_EQ(text(std::string(1000, 'a')).matching("[a-z]+").size(), 1000U);
+  EXPECT_THROW((void)text(std::string(1'000'000, 'a')).matching("[a-z]+"), Failure)
+      << "and not a stack overflow";
 }
 
 TEST(ConfigValue, RefusalNamesPlaceValueAndRemedy) {

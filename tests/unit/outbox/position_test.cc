@@ -64,6 +64,13 @@ TEST(PositionHeader, RefusesEveryTruncationAndSurplus) {
   EXPECT_FALSE(PositionHeader::parse("v2" + text.substr(2)));
 }
 
+TEST(PositionHeader, ZeroHasOneText) {
+  for (const auto* zero : {"-0", "00", "-00", "-01"})
+    EXPECT_FALSE(PositionHeader::parse(
+        std::string("v1 42 00000001/00000016B374D848/00000007 731 ") + zero + " 3"))
+        << zero;
+}
+
 TEST(PositionHeader, RefusesSignsSpacesAndOverflow) {
   const std::string tail = " 00000001/00000016B374D848/00000007 731 1764000000123456 3";
   EXPECT_TRUE(PositionHeader::parse("v1 42" + tail));

@@ -37,6 +37,9 @@ TEST(Debezium, MapsTypes) {
   EXPECT_EQ(value(pg_type::kFloat8, "NaN"), "\"NaN\"");
   EXPECT_EQ(value(pg_type::kFloat8, "1e-05"), "1e-05");
   EXPECT_EQ(value(25, "text"), "\"text\"");
+  EXPECT_EQ(value(pg_type::kDate, "5874897-12-31"), "2145042905");
+  EXPECT_EQ(value(pg_type::kDate, "9223372036854775807-01-01"), "\"9223372036854775807-01-01\"")
+      << "no server sends it, and nothing overflows";
 }
 
 }  // namespace

@@ -44,6 +44,11 @@ class AssemblerTest : public ::testing::Test {
     EXPECT_TRUE(step.has_value()) << (step ? "" : step.error().context);
     return step ? *step : Step{};
   }
+  ErrorKind error_of(const MessageBytes& bytes) {
+    const auto step = feed(bytes);
+    EXPECT_FALSE(step.has_value());
+    return step ? ErrorKind::kInternal : step.error().kind;
+  }
   static MessageBytes event(const std::string& id) {
     return insert_bytes(
         kEvents, {id, "1", "now", "a.b", kNull, kNull, "application/json", kNull, "{}", kNull});
@@ -183,6 +188,15 @@ TEST_F(AssemblerTest, ARowThatTookAnotherKeyAndIsNotWholeIsTold) {
   ASSERT_EQ(step.moved->key.size(), 2U);
   EXPECT_EQ(step.moved->key[0], (std::pair<std::string_view, std::string_view>("id", "2")));
   EXPECT_EQ(step.moved->key[1], (std::pair<std::string_view, std::string_view>("part", "long")));
+}
+
+TEST_F(AssemblerTest, ARowThatIsNotAsWideAsItsTableIsNoRow) {
+  must(begin_bytes(0xd00, 7));
+  must(table_bytes(12, "public", "notes", 'd', 2, {{"id", 23}, {"part"}, {"big"}}));
+  EXPECT_EQ(error_of(update_bytes(12, 'K', {"1"}, {"2", kUnchanged, kUnchanged})),
+            ErrorKind::kProtocol);
+  EXPECT_EQ(error_of(insert_bytes(12, {"1", "p"})), ErrorKind::kProtocol);
+  EXPECT_EQ(error_of(delete_bytes(12, 'O', {"1", "p", "b", "c"})), ErrorKind::kProtocol);
 }
 
 TEST_F(AssemblerTest, InsertsOfAnExistingOutboxAreEventsAndWhatFollowsThemIsCountedAlone) {
