@@ -115,6 +115,28 @@ void require_part_room(const OpenSession& session, const RelayOptions& options) 
     require(static_cast<std::size_t>(session.stream.max_msg_size), "the stream's max_msg_size");
 }
 
+// Age takes from the stream's front: what is missing in between, behind the checkpoint, the broker
+// has lost, or somebody has deleted, with what follows it still there. Behind the end it would be
+// out of order. (A newest message that somebody deleted is counted: decide().)
+void require_no_hole(OpenSession& session, const RelayOptions& options) {
+  const auto& stream = session.stream;
+  if (stream.messages == 0) return;
+  const bool ages = stream.max_age.count() > 0;
+  std::uint64_t missing = ages ? 0 : stream.first_seq - 1;
+  if (stream.messages <= stream.last_seq - stream.first_seq)
+    missing = std::max(missing, session.client->newest_missing(options.stream.name));
+  if (missing <= session.checkpoint.mark.seq) return;
+  if (missing == stream.last_seq && !stream.deny_delete) return;
+  throw Failure(
+      ErrorKind::kDurableEventsLost,
+      "stream \"" + options.stream.name + "\" lacks messages up to sequence " +
+          std::to_string(missing) + " that it acknowledged, and holds later ones",
+      "restore the stream from a backup that holds them, or have what is behind them sent again: "
+      "`postrider repair --dry-run` (docs/operating.md, \"durable events lost\"); the slot "
+      "still has all after " +
+          session.checkpoint.confirm_to.to_string());
+}
+
 // Goes on only behind messages that are all this source's own.
 void require_chain(OpenSession& session, const RelayOptions& options) {
   const auto foreign =
@@ -259,6 +281,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   if (stream) {
     require_settings(*stream, options);
     session.stream = *stream;
+    require_no_hole(session, options);
   }
   const Facts facts = gather_facts(options, *session.client, stream, identity, session.history,
                                    session.checkpoint, session.epochs, slot.facts);

@@ -118,6 +118,14 @@ std::optional<wire::StreamInfo> NatsConnection::stream_info(const std::string& s
   return value_or_throw(wire::parse_stream_info(answer));
 }
 
+std::uint64_t NatsConnection::newest_missing(const std::string& stream) {
+  const std::string answer =
+      request("$JS.API.STREAM.INFO." + stream, Json{{"deleted_details", true}}.dump());
+  if (const auto error = wire::find_api_error(answer))
+    throw Failure(ErrorKind::kBrokerUnavailable, "STREAM.INFO: " + error->description);
+  return value_or_throw(wire::parse_newest_missing(answer));
+}
+
 namespace {
 
 std::optional<wire::StoredMessage> read_stored(const std::string& answer) {

@@ -35,6 +35,9 @@ class NatsConnection {
   // ---- JetStream API, answered by the stream's leader, never by a replica that may lag ----
   // Nothing when there is no such stream.
   [[nodiscard]] std::optional<wire::StreamInfo> stream_info(const std::string& stream);
+  // The newest sequence between the stream's first and last whose message is not there; 0: none is
+  // missing. An answer of 7 bytes for each that is: ask only where stream_info counts too few.
+  [[nodiscard]] std::uint64_t newest_missing(const std::string& stream);
   // The message at `seq`; nothing when it is not there (aged out, deleted, or beyond the end).
   [[nodiscard]] std::optional<wire::StoredMessage> message(const std::string& stream,
                                                            std::uint64_t seq);

@@ -115,6 +115,18 @@ Result<StreamInfo> parse_stream_info(std::string_view text) {
   }
 }
 
+Result<std::uint64_t> parse_newest_missing(std::string_view text) {
+  try {
+    const Json json = Json::parse(text);
+    std::uint64_t newest = 0;
+    for (const auto& seq : get_or(json.at("state"), "deleted", std::vector<std::uint64_t>{}))
+      newest = std::max(newest, seq);
+    return newest;
+  } catch (const Json::exception& error) {
+    return unreadable(error.what());
+  }
+}
+
 Result<StoredMessage> parse_stored_message(std::string_view text) {
   const auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return unreadable("not an object");

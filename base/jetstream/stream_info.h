@@ -59,6 +59,9 @@ inline constexpr int kErrConsumerNotFound = 10014;
 // Reads the answer to STREAM.INFO or STREAM.CREATE; kBrokerUnavailable when it is not one.
 [[nodiscard]] Result<StreamInfo> parse_stream_info(std::string_view json);
 
+// Of the answer to STREAM.INFO with deleted_details: the newest sequence that is listed; 0: none.
+[[nodiscard]] Result<std::uint64_t> parse_newest_missing(std::string_view json);
+
 // A message as STREAM.MSG.GET shows it.
 struct StoredMessage {
   std::uint64_t seq = 0;

@@ -177,6 +177,9 @@ class Repair {
   // committed here, whatever both servers say: a restored backup reuses LSNs.
   void judge() {
     if (report_.voided.empty() && !(is_provable() && unproven_)) return;
+    if (report_.reason.empty() && !gap_.empty())
+      report_.reason = "durable_events_lost: the stream lacks " + gap_ +
+                       ", which it acknowledged, and holds later ones";
     if (report_.reason.empty() && void_after_ && !unproven_)
       throw Failure(ErrorKind::kConfiguration,
                     "every event behind ordinal " + std::to_string(*void_after_) +
@@ -216,8 +219,9 @@ class Repair {
                               event.subject, event.id});
   }
 
-  // What a relay can have written behind the message before. Messages that somebody removed in
-  // between were published all the same: rows from before them are not sent again.
+  // What a relay can have written behind the message before. Messages before the checkpoint that
+  // somebody removed were published all the same: rows from before them are not sent again. Behind
+  // it the broker has lost them, and what follows would come before what is sent again.
   bool follows(const ReceivedEvent& event) {
     if (!previous_) return true;
     const auto& place = event.place;
@@ -225,8 +229,13 @@ class Repair {
         place.epoch < previous_->epoch)
       return false;
     const bool declared = event.hole && event.hole->first == previous_->ordinal + 1;
-    if (place.ordinal != previous_->ordinal + 1 && !declared)
-      gone_until_us_ = place.fingerprint.commit_time_us;
+    if (place.ordinal == previous_->ordinal + 1 || declared) return true;
+    if (place.ordinal - 1 > row_.mark.ordinal) {
+      gap_ = "ordinals " + std::to_string(previous_->ordinal + 1) + " to " +
+             std::to_string(place.ordinal - 1);
+      return false;
+    }
+    gone_until_us_ = place.fingerprint.commit_time_us;
     return true;
   }
 
@@ -265,7 +274,7 @@ class Repair {
   // A fork and a foreign message say where the history ends. Where LSNs were used again only the
   // rows do: the end of the last transaction before the first event without one.
   std::uint64_t suggestion() const {
-    if (unproven_ && (is_provable() || !exact_)) {
+    if (unproven_ && gap_.empty() && (is_provable() || !exact_)) {
       const auto end = std::ranges::lower_bound(ends_, *unproven_);
       return end == ends_.begin() ? row_.mark.ordinal : *std::prev(end);
     }
@@ -395,6 +404,7 @@ class Repair {
   std::optional<StreamScan> scan_;
   StreamContent content_;
   std::optional<std::uint64_t> unproven_;
+  std::string gap_;     // ordinals behind the checkpoint that the stream lacks
   bool exact_ = false;  // the servers say where the history ends
   std::optional<std::uint64_t> unproven_row_change_;
   std::optional<PositionHeader> previous_;

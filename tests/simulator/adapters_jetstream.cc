@@ -76,6 +76,11 @@ NatsConnection::~NatsConnection() {
   impl_->connection->mailbox.reset();
 }
 
+// Holes in the middle are not modelled.
+std::uint64_t NatsConnection::newest_missing(const std::string&) {
+  return 0;
+}
+
 std::optional<wire::StreamInfo> NatsConnection::stream_info(const std::string&) {
   ask(*impl_->connection);
   if (!World::the().broker.stream()) return std::nullopt;

@@ -105,5 +105,13 @@ TEST(ApiError, IsFound) {
   EXPECT_FALSE(find_api_error(kInfo));
 }
 
+TEST(NewestMissing, IsTheLargestOfTheList) {
+  EXPECT_EQ(parse_newest_missing(R"({"state":{"deleted":[7,12,9]}})").value(), 12U);
+  EXPECT_EQ(parse_newest_missing(R"({"state":{"messages":3}})").value(), 0U);
+  EXPECT_EQ(parse_newest_missing(R"({"state":{"deleted":null}})").value(), 0U);
+  EXPECT_FALSE(parse_newest_missing(R"({"state":{"deleted":["x"]}})").has_value());
+  EXPECT_FALSE(parse_newest_missing("{}").has_value());
+}
+
 }  // namespace
 }  // namespace postrider::wire
