@@ -9,6 +9,8 @@ namespace postrider::campaign {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{120'000};
+// A busy machine is slow, and not wrong: while something moves, it is waited for.
+constexpr std::chrono::minutes kLongest{20};
 
 }  // namespace
 
@@ -29,7 +31,18 @@ std::optional<double> Prober::recover() {
     }
   };
   if (!dev::wait_until(commit, kPatience)) return std::nullopt;
-  if (!dev::wait_until([&] { return look(token); }, kPatience)) return std::nullopt;
+  bool arrived = false;
+  auto applied = applied_;
+  auto moved = std::chrono::steady_clock::now();
+  (void)dev::wait_until(
+      [&] {
+        arrived = look(token);
+        if (applied != applied_) moved = std::chrono::steady_clock::now();
+        applied = applied_;
+        return arrived || std::chrono::steady_clock::now() - moved > kPatience;
+      },
+      kLongest);
+  if (!arrived) return std::nullopt;
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
       .count();
 }
@@ -42,9 +55,13 @@ bool Prober::look(const std::string& token) {
   }
   try {
     const auto n = std::to_string(number_);
-    const bool seen =
-        Sql(target_).value("SELECT (SELECT count(*) FROM arrived WHERE n = " + n +
-                           ") + (SELECT count(*) FROM marker WHERE n = " + n + ")") == "2";
+    const auto row = Sql(target_)
+                         .rows("SELECT (SELECT count(*) FROM arrived WHERE n = " + n +
+                               ") + (SELECT count(*) FROM marker WHERE n = " + n +
+                               "), (SELECT sum(ordinal) FROM postrider.cursor)")
+                         .front();
+    const bool seen = row[0] == "2";
+    applied_ = row[1];
     if (covered && !seen)
       problems_.push_back("the token of marker " + n + " was reached before it could be seen");
     return seen;

@@ -14,8 +14,8 @@ class Prober {
   Prober(std::string app, std::string reader, std::string target)
       : app_(std::move(app)), reader_(std::move(reader)), target_(std::move(target)) {}
 
-  // Milliseconds until everything has arrived; nothing after two minutes. The token of the marker's
-  // commit must not count as reached before it can be seen.
+  // Milliseconds until everything has arrived; nothing once nothing was applied for two minutes.
+  // The token of the marker's commit must not count as reached before it can be seen.
   [[nodiscard]] std::optional<double> recover();
   [[nodiscard]] const std::vector<std::string>& problems() const { return problems_; }
 
@@ -27,6 +27,7 @@ class Prober {
   std::string reader_;
   std::string target_;
   long number_ = 0;
+  std::string applied_;  // by both read models, when last looked at
   std::vector<std::string> problems_;
 };
 
