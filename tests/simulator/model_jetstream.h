@@ -73,6 +73,8 @@ class ModelJetStream {
   [[nodiscard]] const std::optional<Stream>& stream() const { return stream_; }
   // The highest sequence that a crash now cannot cut off.
   [[nodiscard]] std::uint64_t durable_seq() const;
+  // True when what was stored then is synced by now.
+  [[nodiscard]] bool is_old(Time stored) const { return stored + sync_interval <= now_; }
   [[nodiscard]] const std::vector<std::shared_ptr<Connection>>& connections() const {
     return connections_;
   }

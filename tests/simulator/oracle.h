@@ -90,6 +90,9 @@ class Oracle {
     Settings settings;
   };
   void extend();
+  // True when all of these sequences, though not durable, hold what was stored long ago once
+  // before. The relay cannot tell a copy that an older one sent meanwhile: docs/reliability.md.
+  [[nodiscard]] bool are_copies(std::uint64_t first, std::uint64_t last) const;
   void begin_again();
   // The first message of the stream from `first` to `last`, inclusive, that is not what is
   // expected there; 0: none. Also where nothing is expected.
@@ -114,6 +117,7 @@ class Oracle {
   std::vector<Expected> expected_;
   std::size_t known_ = 0;  // transactions in expected_
   std::map<std::uint64_t, std::pair<std::string, std::string>> by_ordinal_;
+  std::map<std::uint64_t, Time> first_stored_;  // by ordinal
 };
 
 }  // namespace postrider::sim
