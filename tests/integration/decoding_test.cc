@@ -62,6 +62,7 @@ class Workload {
         columns += ", c" + std::to_string(c) + " " + table.columns.back()->name;
       }
       sql += "CREATE TABLE " + table.name + " (" + columns + ");";
+      for (std::size_t c = 0; c < table.columns.size(); ++c) sql += store_large(table, c);
       if (i % 3 == 1) sql += "ALTER TABLE " + table.name + " REPLICA IDENTITY FULL;";
       tables_.push_back(std::move(table));
     }
@@ -118,7 +119,14 @@ class Workload {
     const auto name = "c" + std::to_string(table.columns.size());
     const auto* type = &kTypes[pick(kTypes.size())];
     table.columns.push_back(type);
-    return "ALTER TABLE " + table.name + " ADD COLUMN " + name + " " + type->name + ";";
+    return "ALTER TABLE " + table.name + " ADD COLUMN " + name + " " + type->name + ";" +
+           store_large(table, table.columns.size() - 1);
+  }
+  // Outside of the row and as it is, so that updates leave it unchanged.
+  static std::string store_large(const Made& table, std::size_t column) {
+    if (std::string_view(table.columns[column]->name) != "text") return "";
+    return "ALTER TABLE " + table.name + " ALTER c" + std::to_string(column) +
+           " SET STORAGE EXTERNAL;";
   }
 
   std::mt19937 random_;
