@@ -120,9 +120,10 @@ void require_part_room(const OpenSession& session, const RelayOptions& options) 
 // out of order. (A newest message that somebody deleted is counted: decide().)
 void require_no_hole(OpenSession& session, const RelayOptions& options) {
   const auto& stream = session.stream;
-  if (stream.messages == 0) return;
+  // Another stream than the row's is decide()'s to judge.
+  if (stream.messages == 0 || stream.created != session.checkpoint.incarnation) return;
   const bool ages = stream.max_age.count() > 0;
-  std::uint64_t missing = ages ? 0 : stream.first_seq - 1;
+  std::uint64_t missing = ages || !stream.deny_delete ? 0 : stream.first_seq - 1;
   if (stream.messages <= stream.last_seq - stream.first_seq)
     missing = std::max(missing, session.client->newest_missing(options.stream.name));
   if (missing <= session.checkpoint.mark.seq) return;
