@@ -122,8 +122,9 @@ void require_no_hole(OpenSession& session, const RelayOptions& options) {
   const auto& stream = session.stream;
   // Another stream than the row's is decide()'s to judge.
   if (stream.messages == 0 || stream.created != session.checkpoint.incarnation) return;
-  const bool ages = stream.max_age.count() > 0;
-  std::uint64_t missing = ages || !stream.deny_delete ? 0 : stream.first_seq - 1;
+  // Nothing that ages, and nothing that may be purged, takes from the front.
+  const bool keeps_front = stream.max_age.count() == 0 && stream.deny_purge;
+  std::uint64_t missing = keeps_front ? stream.first_seq - 1 : 0;
   if (stream.messages <= stream.last_seq - stream.first_seq)
     missing = std::max(missing, session.client->newest_missing(options.stream.name));
   if (missing <= session.checkpoint.mark.seq) return;
@@ -267,9 +268,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
                   "as the owner: SELECT outbox.disable_wal_store('" + options.source.name +
                       "'), which waits for its writers; or set relay.wal_store = true");
   session.flushed = reachable(source.flush_lsn());
-  session.epochs = value_or_throw(session.checkpoint.epochs_json == "[]"
-                                      ? Result<Epochs>(Epochs())
-                                      : Epochs::from_json(session.checkpoint.epochs_json));
+  session.epochs = value_or_throw(Epochs::from_json(session.checkpoint.epochs_json));
   const SlotState slot = free_slot(source, options);
   session.slot_confirmed = slot.facts.confirmed;
 
