@@ -113,8 +113,7 @@ class Repair {
                     "run `postrider migrate up`");
     row_ = std::move(*row);
     require_binding(row_, relay_.source.slot, relay_.source.publication);
-    epochs_ = value_or_throw(row_.epochs_json == "[]" ? Result<Epochs>(Epochs())
-                                                      : Epochs::from_json(row_.epochs_json));
+    epochs_ = value_or_throw(Epochs::from_json(row_.epochs_json));
   }
 
   void diagnose() {
@@ -228,7 +227,7 @@ class Repair {
     if (place.ordinal <= previous_->ordinal || place.position <= previous_->position ||
         place.epoch < previous_->epoch)
       return false;
-    const bool declared = event.hole && event.hole->first == previous_->ordinal + 1;
+    const bool declared = event.hole && event.hole->lies_between(previous_->ordinal, place.ordinal);
     if (place.ordinal == previous_->ordinal + 1 || declared) return true;
     if (place.ordinal - 1 > row_.mark.ordinal) {
       gap_ = "ordinals " + std::to_string(previous_->ordinal + 1) + " to " +

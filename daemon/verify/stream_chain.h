@@ -31,7 +31,7 @@ class StreamChain {
  private:
   [[nodiscard]] bool follows(const PositionHeader& header,
                              const std::optional<OrdinalRange>& hole) const {
-    return hole && hole->first == last_->ordinal + 1 && hole->last + 1 == header.ordinal;
+    return hole && hole->lies_between(last_->ordinal, header.ordinal);
   }
 
   StreamFindings& findings_;

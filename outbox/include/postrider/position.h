@@ -39,6 +39,10 @@ struct OrdinalRange {
 
   friend constexpr bool operator==(const OrdinalRange&, const OrdinalRange&) = default;
 
+  // True when these are just the ordinals between the two.
+  [[nodiscard]] constexpr bool lies_between(std::uint64_t before, std::uint64_t behind) const {
+    return first == before + 1 && last + 1 == behind;
+  }
   [[nodiscard]] std::string to_string() const;
   // Strict; nothing for anything else.
   [[nodiscard]] static std::optional<OrdinalRange> parse(std::string_view text);
