@@ -1,39 +1,17 @@
 // A projection refuses an event: that read model alone stops, or sets the transaction aside, and
 // what a person orders about it is done once.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "dev/ports.h"
 #include "tests/support/ledger.h"
+#include "tests/support/loopback.h"
 
 namespace postrider::test {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{60'000};
-
-// Status line and body.
-std::string get(std::uint16_t port, const std::string& path) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  std::string answer;
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const auto request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    (void)::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
-    char chunk[4096];
-    for (ssize_t n = 0; (n = ::recv(fd, chunk, sizeof chunk, 0)) > 0;)
-      answer.append(chunk, static_cast<std::size_t>(n));
-  }
-  ::close(fd);
-  return answer;
-}
 
 class Poison : public LedgerWorld {
  protected:
@@ -93,13 +71,14 @@ function = "count_other"
   EXPECT_EQ(entries(), "ab") << "what stands before it in the batch is applied";
   ASSERT_TRUE(dev::wait_until(
       [&] {
-        return get(port, "/readyz").find("ledger: stopped: poison_event") != std::string::npos;
+        return http_get(port, "/readyz").find("ledger: stopped: poison_event") != std::string::npos;
       },
       kPatience))
-      << get(port, "/readyz");
-  EXPECT_EQ(get(port, "/readyz").substr(9, 3), "503");
-  EXPECT_NE(get(port, "/readyz").find("other: running"), std::string::npos) << get(port, "/readyz");
-  EXPECT_NE(get(port, "/metrics")
+      << http_get(port, "/readyz");
+  EXPECT_EQ(http_get(port, "/readyz").substr(9, 3), "503");
+  EXPECT_NE(http_get(port, "/readyz").find("other: running"), std::string::npos)
+      << http_get(port, "/readyz");
+  EXPECT_NE(http_get(port, "/metrics")
                 .find(R"(postrider_readmodel_state{readmodel="ledger",state="stopped"} 1)"),
             std::string::npos);
   const auto config = (folder_ / "ledger.toml").string();
@@ -118,7 +97,7 @@ function = "count_other"
   expect_exact();
   EXPECT_EQ(target_sql("SELECT n FROM other_count"), "4");
   ASSERT_TRUE(
-      dev::wait_until([&] { return get(port, "/readyz").substr(9, 3) == "200"; }, kPatience));
+      dev::wait_until([&] { return http_get(port, "/readyz").substr(9, 3) == "200"; }, kPatience));
   EXPECT_EQ(command({"retry", "ledger"}), 1) << output();
 }
 

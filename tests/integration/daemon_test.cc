@@ -1,9 +1,6 @@
 // The program as an operator meets it: exit codes, health, metrics, status, tail, draining.
-#include <arpa/inet.h>
 #include <libpq-fe.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -11,6 +8,7 @@
 #include <sstream>
 
 #include "dev/ports.h"
+#include "tests/support/loopback.h"
 #include "tests/support/tcp_proxy.h"
 #include "tests/support/world.h"
 
@@ -27,20 +25,7 @@ struct HttpAnswer {
 };
 
 HttpAnswer get(std::uint16_t port, const std::string& path) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  std::string answer;
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const auto request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    (void)::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
-    char chunk[4096];
-    for (ssize_t n = 0; (n = ::recv(fd, chunk, sizeof chunk, 0)) > 0;)
-      answer.append(chunk, static_cast<std::size_t>(n));
-  }
-  ::close(fd);
+  const auto answer = http_get(port, path);
   if (answer.size() < 12) return {};
   const auto body = answer.find("\r\n\r\n");
   return {std::stoi(answer.substr(9, 3)), answer.substr(body + 4)};

@@ -1,33 +1,22 @@
 #include "tests/support/link.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "dev/ports.h"
+#include "tests/support/loopback.h"
 
 namespace postrider::test {
 namespace {
 
 constexpr int kTurnMs = 10;
 constexpr std::size_t kMostHeld = 1UL << 20U;  // bytes of one direction; then TCP holds back
-
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
 
 struct Direction {
   std::string held;
@@ -71,14 +60,8 @@ struct Connection {
 }  // namespace
 
 // The port is one that the kernel does not give to others, so that a server's peers find it again.
-Link::Link(std::uint16_t target) : target_(target), port_(dev::free_port()) {
-  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const auto address = loopback(port_);
-  if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener_, 64) != 0)
-    throw std::runtime_error("link: cannot listen");
+Link::Link(std::uint16_t target)
+    : target_(target), port_(dev::free_port()), listener_(listen_on_loopback(port_)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -112,13 +95,11 @@ void Link::run() {
     if ((entries[0].revents & POLLIN) == 0) continue;
     Connection connection;
     connection.ends[0] = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    connection.ends[1] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const auto address = loopback(target_);
-    if (::connect(connection.ends[1], reinterpret_cast<const sockaddr*>(&address),
-                  sizeof address) == 0)
+    connection.ends[1] = connect_to_loopback(target_);
+    if (connection.ends[1] >= 0)
       connections.push_back(std::move(connection));
     else
-      connection.close();
+      ::close(connection.ends[0]);
   }
   for (const auto& connection : connections) connection.close();
 }

@@ -13,17 +13,6 @@ constexpr const char* kSlot = "oracle";
 constexpr std::size_t kUuidBytes = 16;
 constexpr std::size_t kUuidText = 36;
 
-std::string uuid_text(const char* bytes) {
-  std::string text;
-  for (std::size_t i = 0; i < kUuidBytes; ++i) {
-    char hex[3];
-    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned char>(bytes[i]));
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += hex;
-  }
-  return text;
-}
-
 // One line of test_decoding; empty when it is not an event.
 std::string event_id(const std::string& line) {
   if (line.starts_with("table outbox.events")) {
@@ -35,10 +24,21 @@ std::string event_id(const std::string& line) {
   const std::string start = "message: transactional: 1 prefix: postrider, sz: ";
   if (!line.starts_with(start)) return {};
   const auto content = line.find(" content:") + 9;
-  return uuid_text(line.data() + content + 1);  // after the format byte
+  return uuid_text(std::string_view(line).substr(content + 1));  // after the format byte
 }
 
 }  // namespace
+
+std::string uuid_text(std::string_view bytes) {
+  std::string text;
+  for (std::size_t i = 0; i < kUuidBytes; ++i) {
+    char hex[3];
+    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned char>(bytes[i]));
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += hex;
+  }
+  return text;
+}
 
 Oracle::Oracle(std::string superuser) : superuser_(std::move(superuser)) {
   PGconn* connection = PQconnectdb(superuser_.c_str());

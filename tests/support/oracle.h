@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace postrider::test {
@@ -11,6 +12,9 @@ struct ExpectedEvent {
   std::string id;   // uuid text
   std::string xid;  // of its transaction
 };
+
+// The text of a uuid's 16 bytes.
+[[nodiscard]] std::string uuid_text(std::string_view bytes);
 
 class Oracle {
  public:

@@ -86,14 +86,19 @@ std::ostream& operator<<(std::ostream& out, const Account& account) {
              << account.chain << "}";
 }
 
+std::vector<std::string> target_roles(const std::string& database) {
+  return {"CREATE ROLE postrider_applier NOLOGIN",
+          "CREATE ROLE postrider_reader NOLOGIN",
+          "CREATE ROLE owner LOGIN",
+          "CREATE ROLE app LOGIN IN ROLE postrider_reader",
+          "CREATE ROLE applier LOGIN IN ROLE postrider_applier",
+          "CREATE DATABASE " + database + " OWNER owner"};
+}
+
 ReadModelWorld::ReadModelWorld() : target_(target_options(folder_)) {
   target_.initialise();
   target_.start();
-  dev::execute(target_.conninfo("postgres", "postgres"),
-               {"CREATE ROLE postrider_applier NOLOGIN", "CREATE ROLE postrider_reader NOLOGIN",
-                "CREATE ROLE owner LOGIN", "CREATE ROLE app LOGIN IN ROLE postrider_reader",
-                "CREATE ROLE applier LOGIN IN ROLE postrider_applier",
-                std::string("CREATE DATABASE ") + kTarget + " OWNER owner"});
+  dev::execute(target_.conninfo("postgres", "postgres"), target_roles(kTarget));
   dev::execute(target_conninfo("postgres"),
                {"GRANT CREATE ON SCHEMA public TO applier",
                 std::string("GRANT CREATE ON DATABASE ") + kTarget + " TO applier"});

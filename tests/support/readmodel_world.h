@@ -27,6 +27,9 @@ struct Account {
 std::ostream& operator<<(std::ostream& out, const Account& account);
 using Accounts = std::map<std::string, Account>;
 
+// What makes the roles of a read models' cluster, and the database, owned by "owner".
+[[nodiscard]] std::vector<std::string> target_roles(const std::string& database);
+
 class ReadModelWorld : public World {
  protected:
   ReadModelWorld();

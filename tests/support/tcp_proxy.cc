@@ -1,15 +1,14 @@
 #include "tests/support/tcp_proxy.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/support/loopback.h"
 
 namespace postrider::test {
 namespace {
@@ -20,14 +19,6 @@ struct Pair {
   std::string held;    // of the client's, not yet forwarded
   std::string answer;  // the beginning of a frame of the server's
 };
-
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
 
 void close_with_reset(int fd) {
   const linger hard{1, 0};
@@ -93,15 +84,8 @@ std::size_t frame_size(std::string_view said) {
 
 }  // namespace
 
-TcpProxy::TcpProxy(std::uint16_t target) : target_(target) {
-  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  auto address = loopback(0);
-  socklen_t size = sizeof address;
-  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(listener_, 16) != 0 ||
-      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    throw std::runtime_error("proxy: cannot listen");
-  port_ = ntohs(address.sin_port);
+TcpProxy::TcpProxy(std::uint16_t target) : target_(target), listener_(listen_on_loopback(0)) {
+  port_ = port_of(listener_);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -177,15 +161,13 @@ void TcpProxy::run() {
     pairs.swap(alive);
     if ((entries[0].revents & POLLIN) == 0) continue;
     const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const auto address = loopback(target_);
-    if (::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-      pairs.push_back({client, server, {}, {}});
-      ++connections_;
-    } else {
+    const int server = connect_to_loopback(target_);
+    if (server < 0) {
       ::close(client);
-      ::close(server);
+      continue;
     }
+    pairs.push_back({client, server, {}, {}});
+    ++connections_;
   }
   for (const auto& pair : pairs) {
     ::close(pair.client);

@@ -1,8 +1,6 @@
 #include "tests/faults/campaign/link.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -11,9 +9,10 @@
 #include <array>
 #include <cerrno>
 #include <deque>
-#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "tests/support/loopback.h"
 
 namespace postrider::campaign {
 namespace {
@@ -73,14 +72,6 @@ struct Pair {
   Flow down;
 };
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
-
 void close_pair(const Pair& pair, bool reset) {
   if (reset) {
     const linger hard{1, 0};
@@ -94,11 +85,9 @@ void close_pair(const Pair& pair, bool reset) {
 void accept_one(int listener, std::uint16_t target, std::vector<Pair>& pairs) {
   const int client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (client < 0) return;
-  const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const auto address = loopback(target);
-  if (::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  const int server = test::connect_to_loopback(target);
+  if (server < 0) {
     ::close(client);
-    ::close(server);
     return;
   }
   const int yes = 1;
@@ -110,15 +99,9 @@ void accept_one(int listener, std::uint16_t target, std::vector<Pair>& pairs) {
 
 }  // namespace
 
-Link::Link(std::uint16_t target) : target_(target) {
-  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  auto address = loopback(0);
-  socklen_t size = sizeof address;
-  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(listener_, 64) != 0 ||
-      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    throw std::runtime_error("link: cannot listen");
-  port_ = ntohs(address.sin_port);
+Link::Link(std::uint16_t target)
+    : target_(target), listener_(test::listen_on_loopback(0, SOCK_NONBLOCK)) {
+  port_ = test::port_of(listener_);
   thread_ = std::thread([this] { run(); });
 }
 

@@ -1,10 +1,10 @@
 #include "tests/faults/campaign/witness.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
 #include "tests/faults/campaign/sql.h"
+#include "tests/support/oracle.h"
 
 namespace postrider::campaign {
 namespace {
@@ -46,17 +46,6 @@ std::string_view field(std::string_view line, std::string_view name) {
   return value == "null" ? std::string_view() : value;
 }
 
-std::string uuid_text(std::string_view bytes) {
-  std::string text;
-  for (std::size_t i = 0; i < kUuidBytes; ++i) {
-    char hex[3];
-    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned char>(bytes[i]));
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += hex;
-  }
-  return text;
-}
-
 // Fields of the wal store's message: length as four bytes, -1 for NULL.
 std::string_view take_field(std::string_view& rest) {
   std::uint32_t size = 0;
@@ -70,7 +59,7 @@ std::string_view take_field(std::string_view& rest) {
 
 std::uint64_t hash_of_wal_event(std::string_view content) {
   content.remove_prefix(1);  // format
-  const auto id = uuid_text(content);
+  const auto id = test::uuid_text(content);
   content.remove_prefix(kUuidBytes);
   const auto subject = take_field(content);
   const auto key = take_field(content);

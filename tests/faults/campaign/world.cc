@@ -6,6 +6,7 @@
 
 #include "dev/ports.h"
 #include "tests/faults/campaign/sql.h"
+#include "tests/support/readmodel_world.h"
 #include "tests/support/relay_process.h"
 
 namespace postrider::campaign {
@@ -131,11 +132,7 @@ void World::prepare_source() {
 void World::prepare_target() {
   target_.initialise();
   target_.start();
-  dev::execute(target_.conninfo("postgres", "postgres"),
-               {"CREATE ROLE postrider_applier NOLOGIN", "CREATE ROLE postrider_reader NOLOGIN",
-                "CREATE ROLE owner LOGIN", "CREATE ROLE app LOGIN IN ROLE postrider_reader",
-                "CREATE ROLE applier LOGIN IN ROLE postrider_applier",
-                std::string("CREATE DATABASE ") + kTarget + " OWNER owner"});
+  dev::execute(target_.conninfo("postgres", "postgres"), test::target_roles(kTarget));
   dev::execute(target_conninfo("postgres"), {"GRANT CREATE ON SCHEMA public TO applier"});
   postrider(
       {"migrate", "up", "--target", "--config", write_config("migrate", ports(), 0).string()});

@@ -1,14 +1,12 @@
 #include "tests/faults/power/power_world.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <ctime>
 #include <stdexcept>
 
 #include "dev/ports.h"
+#include "tests/support/loopback.h"
 
 namespace postrider::test {
 namespace {
@@ -19,24 +17,6 @@ constexpr dev::milliseconds kPatience{300'000};
 constexpr dev::milliseconds kConfirmPatience{420'000};
 constexpr dev::milliseconds kNothingToDo{2'000};
 constexpr std::uint64_t kGiB = 1024UL * 1024 * 1024;
-
-std::string scrape(std::uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  std::string answer;
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const std::string request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    (void)::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
-    char chunk[4096];
-    for (ssize_t n = 0; (n = ::recv(fd, chunk, sizeof chunk, 0)) > 0;)
-      answer.append(chunk, static_cast<std::size_t>(n));
-  }
-  ::close(fd);
-  return answer;
-}
 
 // As nats-server writes times, but with all nine digits: 2026-01-31T12:00:00.000000000
 std::string now_text() {
@@ -127,7 +107,7 @@ void PowerWorld::require_relay() const {
 }
 
 std::uint64_t PowerWorld::acknowledged() {
-  const auto metrics = scrape(http_port_);
+  const auto metrics = http_get(http_port_, "/metrics");
   const auto line = metrics.find("\npostrider_ordinal{");
   if (line == std::string::npos) return 0;  // it only just starts
   return static_cast<std::uint64_t>(std::stod(metrics.substr(metrics.find("} ", line) + 2)));
