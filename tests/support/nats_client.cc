@@ -1,7 +1,5 @@
 #include "tests/support/nats_client.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +9,9 @@
 #include <random>
 #include <sstream>
 #include <stdexcept>
+
+#include "dev/process.h"
+#include "tests/support/loopback.h"
 
 namespace postrider::test {
 namespace {
@@ -61,15 +62,9 @@ std::optional<std::string> StreamMessage::header(const std::string& name) const 
 }
 
 NatsClient::NatsClient(std::uint16_t port, const Json& connect) {
-  fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  if (::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    ::close(fd_);
+  fd_ = connect_to_loopback(port);
+  if (fd_ < 0)
     throw std::runtime_error("test client: cannot connect to port " + std::to_string(port));
-  }
   std::random_device random;
   inbox_ = "_INBOX.test" + std::to_string(random()) + std::to_string(random());
   Json options = {{"verbose", false},      {"pedantic", false},     {"headers", true},
@@ -193,7 +188,16 @@ std::string NatsClient::request(const std::string& subject, const std::string& b
 }
 
 Json NatsClient::api(const std::string& name, const Json& body) {
-  auto answer = Json::parse(request("$JS.API." + name, body.empty() ? "" : body.dump()));
+  constexpr int kTemporarilyUnavailable = 10008;  // a cluster that has no leader yet
+  constexpr dev::milliseconds kPatience{15'000};
+  Json answer;
+  (void)dev::wait_until(
+      [&] {
+        answer = Json::parse(request("$JS.API." + name, body.empty() ? "" : body.dump()));
+        return !answer.contains("error") ||
+               answer["error"].value("err_code", 0) != kTemporarilyUnavailable;
+      },
+      kPatience);
   if (answer.contains("error"))
     throw std::runtime_error("test client: " + name + ": " + answer["error"].dump());
   return answer;

@@ -35,7 +35,8 @@ class NatsClient {
   [[nodiscard]] const nlohmann::json& server_info() const { return info_; }
   // The answer's payload.
   std::string request(const std::string& subject, const std::string& body);
-  // A JetStream API call; `name` without the $JS.API prefix. Throws on an API error.
+  // A JetStream API call; `name` without the $JS.API prefix. Throws on an API error; one that says
+  // that the system is unavailable for now is asked again, for some seconds.
   nlohmann::json api(const std::string& name,
                      const nlohmann::json& body = nlohmann::json::object());
   // Publishes to a stream and returns its acknowledgement.
