@@ -109,10 +109,25 @@ class Repairing : public Base {
         << this->output();
   }
   // The whole data folder, as a backup of a stopped server has it.
-  void copy_data(const fs::path& from, const fs::path& to) {
-    fs::remove_all(to);
-    ASSERT_EQ(dev::run({{"cp", "-a", from.string(), to.string()}, {}, {}, {}, false}), 0);
+  void take_backup() {
+    ASSERT_TRUE(this->postgres_.stop(dev::Shutdown::kFast));
+    ASSERT_EQ(dev::run({{"cp", "-a", this->postgres_.options().data.string(), backup().string()},
+                        {},
+                        {},
+                        {},
+                        false}),
+              0);
+    this->postgres_.start();
   }
+  // Leaves the server stopped.
+  void put_back() {
+    ASSERT_TRUE(this->postgres_.stop(dev::Shutdown::kFast));
+    fs::remove_all(this->postgres_.options().data);
+    fs::rename(backup(), this->postgres_.options().data);
+  }
+
+ private:
+  fs::path backup() const { return this->folder_ / "backup"; }
 };
 
 class Repair : public Repairing<World> {};
@@ -340,16 +355,11 @@ TEST_F(Repair, DeletesWhatAPromotionMadeVoidOnTheOperatorsWord) {
   sql("ALTER SYSTEM SET restore_command = 'false'");
   emit(10);
   catch_up(unconfirmed());
-  const auto data = postgres_.options().data;
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "standby"));
-  postgres_.start();
+  ASSERT_NO_FATAL_FAILURE(take_backup());
   emit(300);
   catch_up(unconfirmed());
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  fs::remove_all(data);
-  fs::rename(folder_ / "standby", data);
-  std::ofstream(data / "recovery.signal").close();
+  ASSERT_NO_FATAL_FAILURE(put_back());
+  std::ofstream(postgres_.options().data / "recovery.signal").close();
   postgres_.start();
   ASSERT_TRUE(dev::wait_until([&] { return sql("SELECT pg_is_in_recovery()") == "f"; }, kPatience));
   emit(50);
@@ -372,15 +382,10 @@ TEST_F(Repair, DeletesWhatAPromotionMadeVoidOnTheOperatorsWord) {
 TEST_F(Repair, TakesBackWhatARestoredBackupNeverHad) {
   emit(10);
   catch_up(unconfirmed());
-  const auto data = postgres_.options().data;
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
-  postgres_.start();
+  ASSERT_NO_FATAL_FAILURE(take_backup());
   emit(20);
   catch_up(unconfirmed());
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  fs::remove_all(data);
-  fs::rename(folder_ / "backup", data);
+  ASSERT_NO_FATAL_FAILURE(put_back());
   postgres_.start();
   expect_halt(kSourceWentBack, unconfirmed());
   for (int i = 0; i < 100; ++i) emit(3);
@@ -397,15 +402,10 @@ TEST_F(Repair, AsksForAWordWhereEventsHaveNoRow) {
   settings["relay.wal_store"] = "false";
   emit(10);
   catch_up(settings);
-  const auto data = postgres_.options().data;
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
-  postgres_.start();
+  ASSERT_NO_FATAL_FAILURE(take_backup());
   emit(20);
   catch_up(settings);
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  fs::remove_all(data);
-  fs::rename(folder_ / "backup", data);
+  ASSERT_NO_FATAL_FAILURE(put_back());
   postgres_.start();
   for (int i = 0; i < 100; ++i) emit(3);
   expect_halt(kHistoryDiffers, settings);
@@ -450,15 +450,10 @@ TEST_F(Repair, HoldsTheStreamToItsChain) {
 TEST_F(Repair, SaysWhichOrdinalIsTheLastThatARestoredBackupHas) {
   emit(10);
   catch_up(unconfirmed());
-  const auto data = postgres_.options().data;
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  ASSERT_NO_FATAL_FAILURE(copy_data(data, folder_ / "backup"));
-  postgres_.start();
+  ASSERT_NO_FATAL_FAILURE(take_backup());
   for (int i = 0; i < 10; ++i) emit(20);
   catch_up(unconfirmed());
-  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
-  fs::remove_all(data);
-  fs::rename(folder_ / "backup", data);
+  ASSERT_NO_FATAL_FAILURE(put_back());
   postgres_.start();
   ASSERT_EQ(repair({"--dry-run", "--json"}), 1) << output();
   EXPECT_EQ(Json::parse(output())["void_after"], 10) << output();
