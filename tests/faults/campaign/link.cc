@@ -1,6 +1,7 @@
 #include "tests/faults/campaign/link.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
