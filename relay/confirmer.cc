@@ -1,6 +1,7 @@
 #include "relay/confirmer.h"
 
 #include <pthread.h>
+#include <spdlog/spdlog.h>
 
 #include <utility>
 
@@ -8,6 +9,12 @@
 #include "postrider/position.h"
 
 namespace postrider {
+namespace {
+
+constexpr std::chrono::milliseconds kStandbyPoll{100};
+constexpr int kPollsUntilSaid = 20;
+
+}  // namespace
 
 Confirmer::Confirmer(Source source, JetStreamClient& client, Binding binding)
     : source_(std::move(source)), client_(client), binding_(std::move(binding)) {
@@ -67,7 +74,7 @@ void Confirmer::run() {
   }
 }
 
-Confirmed Confirmer::confirm(const Confirmable& place) {
+std::optional<Confirmed> Confirmer::confirm(const Confirmable& place) {
   POSTRIDER_FAILPOINT("confirm.before_proof");
   prove(place.mark);
   POSTRIDER_FAILPOINT("confirm.before_checkpoint");
@@ -79,7 +86,19 @@ Confirmed Confirmer::confirm(const Confirmable& place) {
   if (binding_.captures)
     require_capture(capture_publication(binding_.publication),
                     source_.capture_problem(binding_.source));
-  return {place.confirm_to, place.mark, wal_end};
+  if (binding_.failover && !await_standbys(wal_end)) return std::nullopt;
+  return Confirmed{place.confirm_to, place.mark, wal_end};
+}
+
+bool Confirmer::await_standbys(Lsn row_end) {
+  for (int polls = 0;; ++polls) {
+    const auto behind = source_.standbys_behind(row_end);
+    if (behind.empty()) return true;
+    if (polls == kPollsUntilSaid)
+      spdlog::warn("a confirmation waits for standbys: {} in synchronized_standby_slots", behind);
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, kStandbyPoll, [this] { return stop_; })) return false;
+  }
 }
 
 void Confirmer::prove(const Mark& mark) {
@@ -92,7 +111,8 @@ void Confirmer::prove(const Mark& mark) {
   if (stream->last_seq < mark.seq)
     return in_doubt("the stream ends at sequence " + std::to_string(stream->last_seq) +
                     " although it acknowledged " + std::to_string(mark.seq));
-  if (!mark.names_message() || mark.seq < stream->first_seq || mark.seq <= binding_.unreadable_up_to)
+  if (!mark.names_message() || mark.seq < stream->first_seq ||
+      mark.seq <= binding_.unreadable_up_to)
     return;
   const auto message = client_.message(binding_.stream, mark.seq);
   if (!message) return in_doubt("sequence " + std::to_string(mark.seq) + " is gone");

@@ -1,7 +1,9 @@
 // Makes a confirmation safe before the slot hears of it: first a leader read proves that the broker
 // still holds the message, then the checkpoint row is committed, then the publication is looked at:
-// what was committed under another one may never have been decoded, and must not be forgotten. All
-// take round trips, so they run on a thread of their own, one at a time.
+// what was committed under another one may never have been decoded, and must not be forgotten. On a
+// failover slot the standbys must have the row too: one that is promoted with the newer slot and
+// the older row would look like one whose slot somebody moved. All take round trips, so they run on
+// a thread of their own, one at a time.
 #pragma once
 
 #include <condition_variable>
@@ -35,6 +37,7 @@ class Confirmer {
     std::string publication;
     std::string publication_version;
     bool captures = false;               // captured tables are carried
+    bool failover = false;               // the slot is one that standbys keep a copy of
     std::uint64_t unreadable_up_to = 0;  // sequences known to be gone at session start
   };
 
@@ -57,8 +60,11 @@ class Confirmer {
 
  private:
   void run();
-  Confirmed confirm(const Confirmable& place);
+  // Nothing when asked to stop.
+  std::optional<Confirmed> confirm(const Confirmable& place);
   void prove(const Mark& mark);
+  // Waits, for as long as it takes; false when asked to stop.
+  [[nodiscard]] bool await_standbys(Lsn row_end);
 
   Source source_;
   JetStreamClient& client_;

@@ -101,6 +101,7 @@ void Ownership::report_retained_wal() {
   board_.update([&](RelayStatus& status) {
     status.wal_retained_bytes.reset();
     if (slot.facts.exists) status.wal_retained_bytes = slot.retained_bytes;
+    status.waits_for_standby = slot.waits_for_standby;
   });
 }
 
@@ -132,7 +133,10 @@ void Ownership::keep_alive() {
   } catch (const Failure& failure) {
     spdlog::warn("lost the ownership of source {}: {}", options_.source.name, failure.what());
   }
-  board_.update([](RelayStatus& status) { status.wal_retained_bytes.reset(); });
+  board_.update([](RelayStatus& status) {
+    status.wal_retained_bytes.reset();
+    status.waits_for_standby = false;
+  });
   shared_->held = false;
   control_.signal();
 }

@@ -16,6 +16,7 @@ namespace {
 constexpr milliseconds kFirstBackoff{100};
 constexpr milliseconds kLongestBackoff{5000};
 constexpr milliseconds kHeldStatusInterval{1000};
+constexpr milliseconds kStandbyPoll{50};
 
 }  // namespace
 
@@ -86,6 +87,7 @@ bool Relay::run_session() {
   preflight_due_ = false;
   held_ = {};
   OpenSession open = open_session(options_, std::move(client), sql_watch_);
+  if (open.slot_failover && !await_standbys(open)) return true;
   spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
                open.checkpoint.session, open.start.mark.ordinal,
                open.start.mark.names_message() ? open.start.mark.position.to_string() : "none",
@@ -115,6 +117,31 @@ bool Relay::run_session() {
     held_ = {session.release_wal(), session.received(), session.confirmed()};
     throw;
   }
+}
+
+// What a session is known by on a promoted standby, its stream's incarnation and its epochs, is in
+// the row: before anything is published, the standbys have it. The walsender waits for them too.
+bool Relay::await_standbys(OpenSession& open) {
+  const Lsn row_end = open.source.flush_lsn();
+  bool said = false;
+  while (!stop_) {
+    const auto behind = open.source.standbys_behind(row_end);
+    if (behind.empty()) return true;
+    if (!ownership_->held())
+      throw Failure(ErrorKind::kPostgresUnavailable, "lost the ownership while waiting");
+    if (!std::exchange(said, true)) {
+      const auto what = "standby slots that synchronized_standby_slots names have not received " +
+                        row_end.to_string() + ": " + behind;
+      spdlog::info("waiting: {}", what);
+      board_.update([&](RelayStatus& status) {
+        status.state = RelayState::kWaiting;
+        status.error = what;
+      });
+    }
+    open.wal->send_status(open.slot_confirmed, open.slot_confirmed, false);
+    if (wake_.wait_for(kStandbyPoll)) wake_.clear();
+  }
+  return false;
 }
 
 // Whatever went wrong while the source was ours is the new owner's to show.

@@ -17,6 +17,7 @@
 namespace postrider {
 
 class Session;
+struct OpenSession;
 
 class Relay {
  public:
@@ -41,6 +42,8 @@ class Relay {
  private:
   // True when the relay is done; false when another session should follow.
   bool run_session();
+  // Waits, for as long as it takes; false when asked to stop.
+  [[nodiscard]] bool await_standbys(OpenSession& open);
   void stand_by(const std::string& blocked);
   void note_failure(const Error& error);
   // Waits before the next session, keeping a held replication connection alive.

@@ -271,6 +271,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   session.epochs = value_or_throw(Epochs::from_json(session.checkpoint.epochs_json));
   const SlotState slot = free_slot(source, options);
   session.slot_confirmed = slot.facts.confirmed;
+  session.slot_failover = slot.failover;
 
   session.wal = std::make_unique<ReplicationConnection>(ReplicationOptions{
       options.source.conninfo, "postrider_" + options.source.name, options.wal_sender_timeout});

@@ -28,6 +28,7 @@ struct OpenSession {
   TimelineHistory history{1};
   wire::StreamInfo stream;
   Lsn slot_confirmed;
+  bool slot_failover = false;
   Lsn flushed;  // every commit before this session ends at or before it, and decoding gets there
 };
 

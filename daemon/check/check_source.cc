@@ -13,6 +13,7 @@ namespace postrider {
 namespace {
 
 constexpr int kOldestServer = 150000;
+constexpr int kFailoverSlots = 170000;
 
 class SourceChecks {
  public:
@@ -26,6 +27,7 @@ class SourceChecks {
     publication();
     captures();
     slot();
+    standbys();
     emit_message_rights();
     return limits();
   }
@@ -230,6 +232,42 @@ class SourceChecks {
             ", plugin " + state.facts.plugin + (state.facts.two_phase ? ", two_phase" : "") +
             ", retains " + std::to_string(state.retained_bytes / 1024) + " kB",
         good ? "" : "see docs/operating.md, \"slot lost\"", true);
+  }
+
+  // From PostgreSQL 17 on, standbys can keep a copy of the slot; before, a promoted one has none.
+  void standbys() {
+    if (source_.server_version() < kFailoverSlots) return;
+    const auto slot = source_.slot(options_.source.slot);
+    if (!slot.facts.exists) return;
+    const std::string subject = "slot " + options_.source.slot;
+    if (!slot.failover)
+      return add(CheckLevel::kWarn, subject,
+                 "has failover off: a promoted standby will not have it",
+                 "stop the relay, then: psql \"... dbname=... replication=database\" -c "
+                 "'ALTER_REPLICATION_SLOT " +
+                     options_.source.slot + " (FAILOVER true)'");
+    pqxx::nontransaction tx(source_.connection());
+    const auto row = tx.exec(
+        "SELECT current_setting('synchronized_standby_slots'), "
+        "coalesce((SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots "
+        "WHERE slot_type = 'physical' AND NOT temporary), ''), "
+        "coalesce((SELECT string_agg(name, ', ') FROM unnest(string_to_array(translate("
+        "current_setting('synchronized_standby_slots'), ' \"', ''), ',')) AS name "
+        "WHERE name <> '' AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s "
+        "WHERE s.slot_name = name AND s.active AND s.slot_type = 'physical')), '')")[0];
+    const auto named = row[0].as<std::string>();
+    const auto physical = row[1].as<std::string>();
+    const auto away = row[2].as<std::string>();
+    if (!away.empty())
+      add(CheckLevel::kWarn, "synchronized_standby_slots", away + " is missing or not in use",
+          "nothing is published until its standby is back: start it, or take it out of "
+          "synchronized_standby_slots and reload");
+    else if (named.empty() && !physical.empty())
+      add(CheckLevel::kWarn, "synchronized_standby_slots", "(empty), with standbys at " + physical,
+          "a standby promoted without events that are already published halts the relay: name the "
+          "slots of those that may be promoted (docs/operating.md, \"Failover of PostgreSQL\")");
+    else
+      add(CheckLevel::kOk, "synchronized_standby_slots", named.empty() ? "(empty)" : named);
   }
 
   void emit_message_rights() {

@@ -11,6 +11,8 @@
 namespace postrider {
 namespace {
 
+constexpr int kFailoverSlots = 170000;  // server versions from here on have them
+
 // Slots are the cluster's, not the database's: a name alone says nothing about whose it is.
 bool slot_exists(pqxx::transaction_base& tx, const std::string& slot) {
   return !sql::exec(tx,
@@ -105,7 +107,10 @@ NewSlot make_slot(pqxx::connection& owner, const MigrateOptions& options) {
   if (slot_exists(tx, options.slot))
     sql::exec(tx, "SELECT pg_drop_replication_slot($1)", options.slot);
   try {
-    sql::exec(tx, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", options.slot);
+    sql::exec(tx,
+              std::string("SELECT pg_create_logical_replication_slot($1, 'pgoutput'") +
+                  (relay.server_version() >= kFailoverSlots ? ", failover => true)" : ")"),
+              options.slot);
   } catch (const pqxx::sql_error& e) {
     const std::string state = sql::sqlstate(e);
     if (state != "57014") throw;

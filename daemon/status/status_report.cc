@@ -30,6 +30,10 @@ void collect_source(const RelayOptions& options, StatusReport& report) {
   report.wal_sender = source.wal_sender(options.source.slot);
   report.owner = source.lock_holder(options.source.name);
   report.flushed = source.flush_lsn();
+  if (report.slot->waits_for_standby)
+    report.problems.emplace_back(
+        "events wait for standbys: " + source.standbys_behind(*report.flushed) +
+        " in synchronized_standby_slots has not received them (see `postrider check`)");
   pqxx::nontransaction tx(source.connection());
   for (const auto& table : published_without_rule(
            tx, published_rules(options.outboxes, options.captures), options.source.publication))

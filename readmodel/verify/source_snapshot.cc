@@ -19,6 +19,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kAnswer{10'000};  // for what the server answers at once
 constexpr const char* kQueryCanceled = "57014";
+constexpr int kFailoverSlots = 170000;  // server versions from here on have them
 
 std::string trimmed(const char* message) {
   std::string text = message == nullptr ? "" : message;
@@ -110,7 +111,11 @@ bool SourceSnapshot::take(milliseconds limit) {
 }
 
 bool SourceSnapshot::take_with_slot(const std::string& slot, milliseconds limit) {
-  return take("CREATE_REPLICATION_SLOT \"" + slot + "\" LOGICAL pgoutput EXPORT_SNAPSHOT", limit);
+  // As `postrider migrate up` makes it.
+  const bool failover = PQserverVersion(connection_.get()) >= kFailoverSlots;
+  return take("CREATE_REPLICATION_SLOT \"" + slot + "\" LOGICAL pgoutput " +
+                  (failover ? "(SNAPSHOT 'export', FAILOVER true)" : "EXPORT_SNAPSHOT"),
+              limit);
 }
 
 bool SourceSnapshot::take(const std::string& create, milliseconds limit) {

@@ -257,8 +257,12 @@ SlotState Source::slot(const std::string& slot_name) {
                   "SELECT coalesce(plugin, '') AS plugin, two_phase, active_pid, restart_lsn, "
                   "confirmed_flush_lsn, coalesce(wal_status, '') AS wal_status, "
                   "coalesce(database, '') <> current_database() AS other_database, "
-                  "coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint AS retained "
-                  "FROM pg_replication_slots WHERE slot_name = $1",
+                  "coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint AS retained, "
+                  // A column only from PostgreSQL 17 on.
+                  "coalesce((to_jsonb(s)->>'failover')::boolean, false) AS failover, "
+                  "EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = s.active_pid "
+                  "AND a.wait_event = 'WaitForStandbyConfirmation') AS waits "
+                  "FROM pg_replication_slots s WHERE slot_name = $1",
                   slot_name);
     if (rows.empty()) return state;
     const auto& row = rows[0];
@@ -266,6 +270,8 @@ SlotState Source::slot(const std::string& slot_name) {
     state.facts.plugin = get<std::string>(row, "plugin");
     state.facts.two_phase = get<bool>(row, "two_phase");
     state.facts.other_database = get<bool>(row, "other_database");
+    state.failover = get<bool>(row, "failover");
+    state.waits_for_standby = get<bool>(row, "waits");
     state.facts.confirmed = to_lsn(row["confirmed_flush_lsn"]);
     state.wal_status = get<std::string>(row, "wal_status");
     state.facts.lost = state.wal_status == "lost";
@@ -352,6 +358,20 @@ Lsn Source::flush_lsn() {
   });
 }
 
+std::string Source::standbys_behind(Lsn lsn) {
+  return transact(*connection_, watch_, [&](pqxx::work& tx) {
+    // Slot names are made of a-z, 0-9 and _: quotes around them mean nothing.
+    return sql::exec(tx,
+                     "SELECT coalesce(string_agg(name, ', '), '') FROM unnest(string_to_array("
+                     "translate(coalesce(current_setting('synchronized_standby_slots', true), ''), "
+                     "' \"', ''), ',')) AS name LEFT JOIN pg_replication_slots s "
+                     "ON s.slot_name = name AND s.slot_type = 'physical' "
+                     "WHERE name <> '' AND (s.restart_lsn IS NULL OR s.restart_lsn < $1::pg_lsn)",
+                     lsn.to_string())[0][0]
+        .as<std::string>();
+  });
+}
+
 void Source::bind_stream(const std::string& name, std::int64_t session,
                          const std::string& incarnation, std::uint64_t seq) {
   transact(*connection_, watch_, [&](pqxx::work& tx) {
@@ -393,7 +413,7 @@ Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Conf
         static_cast<std::int64_t>(mark.fingerprint.xid), mark.fingerprint.commit_time_us,
         static_cast<int>(mark.epoch), place.confirm_to.to_string()));
   });
-  return insert_lsn();
+  return flush_lsn();
 }
 
 std::string Source::maintain() {

@@ -26,9 +26,12 @@ namespace postrider {
 struct SlotState {
   SlotFacts facts;
   std::optional<int> active_pid;
+  bool failover = false;  // standbys keep a copy of it (PostgreSQL 17)
   Lsn restart_lsn;
   std::string wal_status;           // as pg_replication_slots says
   std::int64_t retained_bytes = 0;  // WAL kept for the slot
+  // Its walsender holds events back until a standby has them (synchronized_standby_slots).
+  bool waits_for_standby = false;
 };
 
 struct LockHolder {
@@ -110,6 +113,10 @@ class Source {
   [[nodiscard]] std::string capture_problem(const std::string& name);
   [[nodiscard]] Lsn insert_lsn();
   [[nodiscard]] Lsn flush_lsn();
+  // The slots in the server's synchronized_standby_slots, separated by commas, that have not
+  // received the WAL up to `lsn`, or do not exist; empty: none, or the server knows no such
+  // setting. A failover slot's walsender waits for the same ones before it sends an event.
+  [[nodiscard]] std::string standbys_behind(Lsn lsn);
 
   // Who streams from the slot, if anybody.
   [[nodiscard]] std::optional<WalSender> wal_sender(const std::string& slot_name);
@@ -123,8 +130,8 @@ class Source {
                     std::optional<std::uint64_t> seq);
   void set_epochs(const std::string& name, std::int64_t session, const std::string& epochs_json,
                   bool wal_store);
-  // Returns the WAL's end after the commit: what lies before it is at most this row's own WAL and
-  // that of others.
+  // Returns the end of the flushed WAL after the commit: the row lies before it, with at most WAL
+  // of others.
   Lsn checkpoint(const std::string& name, std::int64_t session, const Confirmable& place);
 
   // Housekeeping of the outbox: partitions ahead, durable old ones dropped. Returns what it did, as

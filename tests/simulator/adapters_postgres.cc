@@ -147,6 +147,11 @@ Lsn Source::flush_lsn() {
   return statement([](sim::ModelPostgres& postgres) { return postgres.flushed(); });
 }
 
+// The model has no failover slots.
+std::string Source::standbys_behind(Lsn) {
+  return {};
+}
+
 void Source::bind_stream(const std::string&, std::int64_t session, const std::string& incarnation,
                          std::uint64_t seq) {
   write_row(session, [&](Checkpoint& row) {
