@@ -54,6 +54,7 @@ struct ApiError {
 // Error codes that we act on. Source: nats-server, server/errors.json.
 inline constexpr int kErrStreamNotFound = 10059;
 inline constexpr int kErrMessageNotFound = 10037;
+inline constexpr int kErrNoPeers = 10005;  // fewer servers than replicas, at the moment or for good
 inline constexpr int kErrConsumerNotFound = 10014;
 
 // Reads the answer to STREAM.INFO or STREAM.CREATE; kBrokerUnavailable when it is not one.

@@ -75,9 +75,10 @@ wire::StreamInfo JetStreamClient::create_stream(const StreamOptions& options,
   const std::string answer =
       request("$JS.API.STREAM.CREATE." + options.name, stream_config(options, subjects));
   if (const auto error = wire::find_api_error(answer)) {
-    // 4xx: the request itself is refused (subjects overlap, no room for max_bytes, too few
-    // servers).
-    const bool refused = error->code >= 400 && error->code < 500;
+    // 4xx: the request itself is refused (subjects overlap, no room for max_bytes). A cluster whose
+    // servers are not all up yet has too few of them only for the moment.
+    const bool refused =
+        error->code >= 400 && error->code < 500 && error->err_code != wire::kErrNoPeers;
     throw Failure(
         refused ? ErrorKind::kStreamSettings : ErrorKind::kBrokerUnavailable,
         "cannot create stream \"" + options.name + "\" for " + subjects + ": " + error->description,

@@ -58,8 +58,7 @@ class Cluster : public LedgerWorld {
     EXPECT_TRUE(relay_->running()) << relay_->log();
     EXPECT_TRUE(applier_->running()) << applier_->log();
     cluster_.wait_until_whole(kStream);
-    auto client = cluster_.client(kStream);
-    const auto messages = client.read_stream(kStream);
+    const auto messages = cluster_.read_stream(kStream);
     const auto found = compare(messages, oracle_->read(), read_written(superuser()), kSource, 0);
     EXPECT_TRUE(found.good()) << found;
     std::string ids;
@@ -103,6 +102,18 @@ TEST_F(Cluster, TheStreamHasThreeReplicasAndCheckSaysSo) {
       << output();
   EXPECT_NE(output().find("replicas 3"), std::string::npos) << output();
   ASSERT_NO_FATAL_FAILURE(expect_exact());
+}
+
+TEST_F(Cluster, ARelayThatComesBeforeAllItsServersWaitsForThem) {
+  ASSERT_TRUE(cluster_.server(0).stop());
+  relay_ = start_relay(settings_);
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay_->log().find("no suitable peers") != std::string::npos; }, kPatience))
+      << relay_->log();
+  cluster_.start(0);
+  EXPECT_TRUE(dev::wait_until(
+      [&] { return relay_->log().find("starts after ordinal") != std::string::npos; }, kPatience))
+      << relay_->log();
 }
 
 TEST_F(Cluster, ItsLeaderIsKilled) {

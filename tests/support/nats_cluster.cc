@@ -159,8 +159,18 @@ void NatsCluster::wait_until_whole(const std::string& stream) {
   if (!dev::wait_until(whole, kPatience)) throw std::runtime_error("the stream does not get whole");
 }
 
-NatsClient NatsCluster::client(const std::string& stream) {
-  return NatsClient(servers_[wait_for_leader(stream)]->options().port);
+std::vector<StreamMessage> NatsCluster::read_stream(const std::string& stream) {
+  std::vector<StreamMessage> messages;
+  const auto read = [&] {
+    try {
+      messages = NatsClient(servers_[wait_for_leader(stream)]->options().port).read_stream(stream);
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  };
+  if (!dev::wait_until(read, 2 * kPatience)) throw std::runtime_error("no server shows the stream");
+  return messages;
 }
 
 }  // namespace postrider::test

@@ -49,8 +49,9 @@ class NatsCluster {
   // The answer of any server; asks one after another until one answers, for a minute at most.
   [[nodiscard]] nlohmann::json api(const std::string& name,
                                    const nlohmann::json& body = nlohmann::json::object());
-  // A client of the stream's leader.
-  [[nodiscard]] NatsClient client(const std::string& stream);
+  // The stream, whole, from its leader; again where that changes meanwhile, for no other server
+  // answers. Throws after two minutes.
+  [[nodiscard]] std::vector<StreamMessage> read_stream(const std::string& stream);
 
  private:
   [[nodiscard]] bool answers(std::size_t n) const;
