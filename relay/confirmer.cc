@@ -64,6 +64,9 @@ void Confirmer::run() {
       confirmed = confirm(place);
     } catch (const Failure& failure) {
       error = failure.error();
+    } catch (const std::exception& e) {
+      // The session's thread shows it, instead of an abort that says nothing.
+      error = Error{ErrorKind::kInternal, std::string("a confirmation failed: ") + e.what(), ""};
     }
     lock.lock();
     result_ = confirmed;

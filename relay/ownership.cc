@@ -130,8 +130,9 @@ void Ownership::keep_alive() {
         shared_->source->heartbeat();  // throws when the connection is gone
       }
     }
-  } catch (const Failure& failure) {
-    spdlog::warn("lost the ownership of source {}: {}", options_.source.name, failure.what());
+  } catch (const std::exception& e) {
+    // Whatever it was, an abort would say less, and take the relay with it.
+    spdlog::warn("lost the ownership of source {}: {}", options_.source.name, e.what());
   }
   board_.update([](RelayStatus& status) {
     status.wal_retained_bytes.reset();
