@@ -96,7 +96,10 @@ class FalseDuplicate : public World {
     settings_["stream.replicas"] = "3";
     settings_["stream.duplicate_window"] = "\"8s\"";
   }
-  int version() { return version_of(cluster_.client(kStream)); }
+  NatsClient client() {
+    return NatsClient(cluster_.server(cluster_.wait_for_leader(kStream)).options().port);
+  }
+  int version() { return version_of(client()); }
 
   // A young stream is lost, and the one in its place has refused the first message once. What it
   // says to a second refusal.
@@ -104,21 +107,20 @@ class FalseDuplicate : public World {
     catch_up(settings_);
     write(200);
     catch_up(settings_);
-    const auto id = *cluster_.client(kStream).read_stream(kStream).front().header("Nats-Msg-Id");
+    const auto id = *cluster_.read_stream(kStream).front().header("Nats-Msg-Id");
     auto config = cluster_.api(std::string("STREAM.INFO.") + kStream).at("config");
     (void)cluster_.api(std::string("STREAM.DELETE.") + kStream);
     (void)cluster_.api(std::string("STREAM.CREATE.") + kStream, config);
     cluster_.wait_until_whole(kStream);
-    auto client = cluster_.client(kStream);
+    auto leader = client();
     const std::vector<std::pair<std::string, std::string>> headers = {
         {"Nats-Msg-Id", id}, {"Nats-Expected-Last-Sequence", "99"}};
-    const auto first = client.publish("shop.e", "refused", headers);
+    const auto first = leader.publish("shop.e", "refused", headers);
     EXPECT_EQ(first.at("error").at("err_code"), kWrongLastSequence) << first;
-    return client.publish("shop.e", "refused", headers);
+    return leader.publish("shop.e", "refused", headers);
   }
   void expect_exact(std::uint64_t events) {
-    auto client = cluster_.client(kStream);
-    const auto messages = client.read_stream(kStream);
+    const auto messages = cluster_.read_stream(kStream);
     EXPECT_EQ(messages.size(), events);
     const auto found = compare(messages, oracle_->read(), read_written(superuser()), kSource, 0);
     EXPECT_TRUE(found.good()) << found;
