@@ -30,6 +30,8 @@ void read_config(const Json& config, StreamInfo& info) {
   info.has_mirror_or_sources = config.contains("mirror") || config.contains("sources");
   const auto transform = config.find("subject_transform");
   info.has_subject_transform = transform != config.end() && !transform->is_null();
+  info.marks_deletions = get_or<std::int64_t>(config, "subject_delete_marker_ttl", 0) > 0;
+  info.begins_at = get_or<std::uint64_t>(config, "first_seq", 0);
   info.persist_async = get_or<std::string>(config, "persist_mode", "") == "async";
   info.max_msgs = get_or<std::int64_t>(config, "max_msgs", -1);
   info.max_msgs_per_subject = get_or<std::int64_t>(config, "max_msgs_per_subject", -1);
@@ -185,6 +187,13 @@ std::vector<SettingProblem> review_settings(const StreamInfo& stream, std::strin
         "is set: events would be stored under other subjects than they were published on",
         "remove it from the stream's configuration");
   fatal(stream.persist_async, "persist_mode", "is async: acknowledged before it is written",
+        recreate);
+  fatal(stream.marks_deletions, "subject_delete_marker_ttl",
+        "is set: the server would put messages of its own between the events",
+        "remove it from the stream's configuration");
+  fatal(stream.begins_at > 1, "first_seq",
+        "is " + std::to_string(stream.begins_at) +
+            ": nats-server 2.10 loses every message of such a stream when it is killed",
         recreate);
   fatal(stream.max_msgs_per_subject > 0, "max_msgs_per_subject",
         "is " + std::to_string(stream.max_msgs_per_subject) +

@@ -34,7 +34,9 @@ struct StreamInfo {
   bool sealed = false;
   bool has_mirror_or_sources = false;
   bool has_subject_transform = false;
+  bool marks_deletions = false;
   bool persist_async = false;
+  std::uint64_t begins_at = 0;  // as configured; 0: at 1
   std::int64_t max_msgs = -1;
   std::int64_t max_msgs_per_subject = -1;
   std::int64_t max_bytes = -1;

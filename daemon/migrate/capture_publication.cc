@@ -15,7 +15,10 @@ namespace postrider {
 namespace {
 
 constexpr const char* kShape =
-    "(publish = 'insert, update, delete, truncate', publish_via_partition_root = true)";
+    "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+// Before PostgreSQL 18 the option does not exist.
+constexpr int kGeneratedSince = 180000;
+constexpr const char* kNoGenerated = ", publish_generated_columns = none";
 
 // What the transaction has made of the publication is not what the checkpoint row vouches for.
 constexpr const char* kDiffers =
@@ -51,11 +54,15 @@ void require_shape(pqxx::work& tx, const std::string& name, std::vector<std::str
   const auto good =
       sql::exec(tx,
                 "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot "
-                "FROM pg_publication WHERE pubname = $1",
+                "AND coalesce(to_jsonb(p)->>'pubgencols', 'n') = 'n' "
+                "FROM pg_publication p WHERE pubname = $1",
                 name)[0][0];
   if (good.as<bool>()) return;
-  tx.exec("ALTER PUBLICATION " + tx.quote_name(name) + " SET " + kShape);
-  lines.push_back("restored  publication " + name + ": every change, by root table");
+  const bool has_option = tx.conn().server_version() >= kGeneratedSince;
+  tx.exec("ALTER PUBLICATION " + tx.quote_name(name) + " SET (" + kShape +
+          (has_option ? kNoGenerated : "") + ")");
+  lines.push_back("restored  publication " + name + ": every change, by root table" +
+                  (has_option ? ", no generated columns" : ""));
 }
 
 struct Published {
@@ -132,7 +139,7 @@ void make_capture_publication(pqxx::connection& owner, const MigrateOptions& opt
   const std::string name = capture_publication(options.publication);
   pqxx::work tx(owner);
   if (!sql::exec(tx, "SELECT 1 FROM pg_publication WHERE pubname = $1", name).empty()) return;
-  tx.exec("CREATE PUBLICATION " + tx.quote_name(name) + " WITH " + kShape);
+  tx.exec("CREATE PUBLICATION " + tx.quote_name(name) + " WITH (" + kShape + ")");
   tx.commit();
   out << "created   publication " << name << '\n';
 }

@@ -122,13 +122,14 @@ class Repair {
     identity_ = wal_.identify();
     history_ = wal_.timeline_history(identity_.timeline);
     stream_ = client_.stream_info(relay_.stream.name);
-    const auto start = decide(gather_facts(relay_, client_, stream_, identity_, history_, row_,
-                                           epochs_, source_.slot(relay_.source.slot).facts));
+    const auto slot = source_.slot(relay_.source.slot).facts;
+    const auto start =
+        decide(gather_facts(relay_, client_, stream_, identity_, history_, row_, epochs_, slot));
     std::optional<Error> error;
     if (row_.repairing)
       error = Error{ErrorKind::kRepairUnfinished, "a repair has begun and not ended", ""};
     if (!start) error = start.error();
-    if (!error) error = publication_error();
+    if (!error) error = publication_error(std::max(start->start_lsn, slot.confirmed));
     if (!error) return;
     if (!is_repairable(error->kind)) throw Failure(*error);
     report_.reason = std::string(info(error->kind).name) + ": " + error->context;
@@ -137,7 +138,8 @@ class Repair {
         error->kind == ErrorKind::kTimelineDiverged || error->kind == ErrorKind::kForeignMessage;
   }
 
-  std::optional<Error> publication_error() {
+  // `from`: where the relay would begin to decode.
+  std::optional<Error> publication_error(Lsn from) {
     try {
       require_publication(source_.publication(relay_.source.publication), row_.publication_version);
       if (epochs_.any_captures())
@@ -146,6 +148,13 @@ class Repair {
     } catch (const Failure& failure) {
       return failure.error();
     }
+    // `migrate up` has vouched for it, and cannot give it to WAL from before.
+    if (epochs_.any_captures() && from < row_.capture_from)
+      return Error{ErrorKind::kPublicationMissing,
+                   "the publication of captured tables was made anew at " +
+                       row_.capture_from.to_string() + ", and WAL from " + from.to_string() +
+                       " on is not decoded yet",
+                   ""};
     return std::nullopt;
   }
 

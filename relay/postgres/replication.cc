@@ -24,6 +24,10 @@ constexpr const char* kPinnedSettings =
     "-c DateStyle=ISO,MDY -c TimeZone=UTC -c IntervalStyle=postgres -c extra_float_digits=3 "
     "-c bytea_output=hex -c lc_monetary=C -c search_path=pg_catalog "  // which regclass is told by
     "-c statement_timeout=0 -c idle_session_timeout=0";
+// A walsender decodes each transaction within one of its own, for as long as the broker takes it.
+// Older servers would refuse the connection for an option that they do not know.
+constexpr const char* kNoTransactionTimeout = "SET transaction_timeout = 0";
+constexpr int kTransactionTimeoutSince = 170000;
 
 std::string quote_identifier(const std::string& name) {
   std::string quoted = "\"";
@@ -73,6 +77,10 @@ ReplicationConnection::ReplicationConnection(const ReplicationOptions& options) 
   connection_.reset(PQconnectdbParams(keywords.data(), values.data(), /*expand_dbname=*/1));
   if (PQstatus(connection_.get()) != CONNECTION_OK) throw_lost("cannot connect for replication");
   PQsetNoticeReceiver(connection_.get(), &ReplicationConnection::receive_notice, this);
+  if (PQserverVersion(connection_.get()) < kTransactionTimeoutSince) return;
+  const auto result = execute(kNoTransactionTimeout);
+  if (PQresultStatus(result.get()) != PGRES_COMMAND_OK)
+    throw_result(result.get(), kNoTransactionTimeout);
 }
 
 void ReplicationConnection::receive_notice(void* self, const PGresult* result) {
@@ -91,7 +99,8 @@ void ReplicationConnection::throw_on_fatal_notice() const {
   if (fatal_notice_.empty()) return;
   throw Failure(ErrorKind::kPublicationMissing, "the server warns: " + fatal_notice_,
                 "create the publication again with `postrider migrate up`; rows committed while it "
-                "was missing are not decoded: see docs/operating.md, \"publication missing\"");
+                "was missing are not decoded, `postrider repair` sends them: docs/operating.md, "
+                "\"publication missing\"");
 }
 
 void ReplicationConnection::throw_lost(const std::string& what) const {
@@ -106,8 +115,9 @@ void ReplicationConnection::throw_result(const PGresult* result, const std::stri
   if (state == kUndefinedObject && streaming_)
     throw Failure(
         ErrorKind::kPublicationMissing, text,
-        "create the publication again with `postrider migrate up`; WAL from before is "
-        "decoded with the catalog of its time (docs/operating.md, \"publication missing\")");
+        "create the publication again with `postrider migrate up`; WAL from before is decoded "
+        "with the catalog of its time: where this halts again, `postrider repair` "
+        "(docs/operating.md, \"publication missing\")");
   if (state == kUndefinedObject)
     throw Failure(ErrorKind::kSlotMissing, text, "see docs/operating.md, \"slot lost\"");
   if (state == kObjectNotInPrerequisiteState)

@@ -398,7 +398,8 @@ TEST_F(Capture, HostileNamesAreNamesLikeOthers) {
 TEST_F(Capture, MigrateSaysWhatCannotBeCaptured) {
   app_sql(
       "CREATE TABLE keyless (a int); CREATE UNLOGGED TABLE volatile (id int PRIMARY KEY); "
-      "CREATE TABLE good (id int PRIMARY KEY)");
+      "CREATE TABLE good (id int PRIMARY KEY); "
+      "CREATE TABLE computed (a int, id int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)");
   const auto refused = [&](const std::string& captures, const std::string& words) {
     captures_ = captures;
     EXPECT_EQ(postrider({"migrate", "up", "--config", config("capture")}), 78) << output();
@@ -408,6 +409,7 @@ TEST_F(Capture, MigrateSaysWhatCannotBeCaptured) {
   };
   refused("[[capture]]\ntables = [\"public.good\", \"public.keyless\"]\n", "REPLICA IDENTITY FULL");
   refused("[[capture]]\ntables = [\"public.volatile\"]\n", "SET LOGGED");
+  refused("[[capture]]\ntables = [\"public.computed\"]\n", "generated column in its replica");
   refused("[[capture]]\ntables = [\"public.none\"]\n", "public.none is no table");
   refused("[[capture]]\ntables = [\"public.good\"]\nsubject = \"a.{tabel}\"\n", "{column:NAME}");
   refused("[[capture]]\ntables = [\"public.good\"]\nsubject = \"a b\"\n", "not a subject");

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace postrider::wire {
 namespace {
@@ -55,15 +58,20 @@ TEST(StreamInfo, RefusesEverySettingThatBreaksAPromise) {
   EXPECT_TRUE(has_fatal(broken([](auto& s) { s.subjects = {"shop.*"}; }), "subjects"));
 }
 
-TEST(StreamInfo, SeesASubjectTransform) {
-  std::string text(kInfo);
+TEST(StreamInfo, SeesWhatNewerServersCanBeTold) {
   const std::string config = R"("config":{)";
-  ASSERT_NE(text.find(config), std::string::npos);
-  text.insert(text.find(config) + config.size(),
-              R"("subject_transform":{"src":"shop.>","dest":"other.>"},)");
-  const auto info = parse_stream_info(text);
-  ASSERT_TRUE(info.has_value());
-  EXPECT_TRUE(has_fatal(*info, "subject_transform"));
+  for (const auto& [setting, value] : std::vector<std::pair<std::string, std::string>>{
+           {"subject_transform", R"({"src":"shop.>","dest":"other.>"})"},
+           {"subject_delete_marker_ttl", "60000000000"},
+           {"first_seq", "1000"},
+           {"persist_mode", R"("async")"}}) {
+    std::string text(kInfo);
+    ASSERT_NE(text.find(config), std::string::npos);
+    text.insert(text.find(config) + config.size(), '"' + setting + "\":" + value + ',');
+    const auto info = parse_stream_info(text);
+    ASSERT_TRUE(info.has_value());
+    EXPECT_TRUE(has_fatal(*info, setting)) << setting;
+  }
 }
 
 TEST(StreamInfo, OnlyWarnsOfWhatCostsButBreaksNothing) {
