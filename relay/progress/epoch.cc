@@ -42,10 +42,8 @@ Json write_rule(const CaptureRule& rule) {
   Json json = {{"tables", rule.tables},
                {"subject", rule.subject},
                {"format", name_of(kRowFormats, rule.format)}};
-  if (!rule.subject_values.empty()) {
-    json["subject_column"] = rule.subject_column;
-    json["subject_values"] = rule.subject_values;
-  }
+  if (!rule.subject_column.empty()) json["subject_column"] = rule.subject_column;
+  if (!rule.subject_values.empty()) json["subject_values"] = rule.subject_values;
   if (!rule.columns.empty()) json["columns"] = rule.columns;
   if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
   if (!rule.mask.empty()) json["mask"] = rule.mask;

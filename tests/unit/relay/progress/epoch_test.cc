@@ -97,6 +97,17 @@ TEST(Epochs, KeepFormatAndCaptures) {
   EXPECT_TRUE(read->any_captures());
 }
 
+TEST(Epochs, OfAColumnWithoutValuesSurviveTheRowToo) {
+  auto odd = settings(true);
+  odd.captures = {{.tables = {"public.*"}, .subject = "rows", .subject_column = "region"}};
+  Epochs epochs;
+  epochs.open(1, Lsn{}, odd);
+  const auto read = Epochs::from_json(epochs.to_json());
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->newest(), epochs.newest());
+  EXPECT_FALSE(read->needs_new(odd, 1));
+}
+
 TEST(Epochs, AreForgottenOnceTheNextIsDurable) {
   auto epochs = three();
   epochs.forget_before(Lsn{0x250});
