@@ -126,6 +126,19 @@ TEST(Epochs, OfAnUnknownEncoderAreRefusedByName) {
   EXPECT_NE(read.error().context.find("77"), std::string::npos);
 }
 
+TEST(Epochs, TakeOnlyIntegersThatFit) {
+  const std::string good = three().to_json();
+  const std::string number = R"("epoch":1,)";
+  ASSERT_NE(good.find(number), std::string::npos) << good;
+  for (const char* other : {"1e20", "4294967297", "-1", "true"}) {
+    std::string text = good;
+    text.replace(text.find(number), number.size(), std::string(R"("epoch":)") + other + ',');
+    const auto read = Epochs::from_json(text);
+    ASSERT_FALSE(read.has_value()) << other;
+    EXPECT_EQ(read.error().kind, ErrorKind::kProtocol) << other;
+  }
+}
+
 TEST(Epochs, RefuseTextThatIsNotTheirs) {
   for (const char* text : {"", "{}", "[1]", "[{}]", "[{\"epoch\":1}]", "nonsense"}) {
     const auto read = Epochs::from_json(text);
