@@ -7,7 +7,7 @@ pkg_check_modules(PQXX REQUIRED IMPORTED_TARGET libpqxx)        # ordinary SQL
 pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats)
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 find_package(spdlog REQUIRED)
-find_package(nlohmann_json 3.9 REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp REQUIRED)

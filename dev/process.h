@@ -53,6 +53,16 @@ int run(const Program& program);
 // Processes that it started and that still run.
 [[nodiscard]] std::vector<pid_t> children(pid_t pid);
 
+// A build with a sanitizer is slower than the program that promises were made for. Deadlines of
+// tests are this many times longer in one: those of wait_until and wait_for_end by themselves.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+inline constexpr int kSlowness = 4;
+#else
+inline constexpr bool kSanitized = false;
+inline constexpr int kSlowness = 1;
+#endif
+
 // Calls `condition` until it is true; false after `limit`. For conditions that give no event.
 template <typename Condition>
 [[nodiscard]] bool wait_until(Condition&& condition, milliseconds limit);
@@ -61,7 +71,7 @@ void pause_between_polls();
 
 template <typename Condition>
 bool wait_until(Condition&& condition, milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
+  const auto deadline = std::chrono::steady_clock::now() + limit * kSlowness;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     pause_between_polls();

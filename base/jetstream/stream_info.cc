@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <type_traits>
+
+#include "base/json_integer.h"
 
 namespace postrider::wire {
 namespace {
@@ -13,7 +16,10 @@ template <class T>
 T get_or(const Json& object, const char* name, T fallback) {
   const auto found = object.find(name);
   if (found == object.end() || found->is_null()) return fallback;
-  return found->get<T>();
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+    return json_integer<T>(*found);
+  else
+    return found->get<T>();
 }
 
 void read_config(const Json& config, StreamInfo& info) {
@@ -44,9 +50,9 @@ void read_config(const Json& config, StreamInfo& info) {
 }
 
 void read_state(const Json& state, StreamInfo& info) {
-  info.first_seq = state.at("first_seq").get<std::uint64_t>();
-  info.last_seq = state.at("last_seq").get<std::uint64_t>();
-  info.messages = state.at("messages").get<std::uint64_t>();
+  info.first_seq = json_integer<std::uint64_t>(state.at("first_seq"));
+  info.last_seq = json_integer<std::uint64_t>(state.at("last_seq"));
+  info.messages = json_integer<std::uint64_t>(state.at("messages"));
   info.bytes = get_or<std::uint64_t>(state, "bytes", 0);
   const auto lost = state.find("lost");
   if (lost == state.end() || !lost->is_object()) return;
@@ -121,8 +127,8 @@ Result<std::uint64_t> parse_newest_missing(std::string_view text) {
   try {
     const Json json = Json::parse(text);
     std::uint64_t newest = 0;
-    for (const auto& seq : get_or(json.at("state"), "deleted", std::vector<std::uint64_t>{}))
-      newest = std::max(newest, seq);
+    for (const auto& seq : get_or(json.at("state"), "deleted", Json::array()))
+      newest = std::max(newest, json_integer<std::uint64_t>(seq));
     return newest;
   } catch (const Json::exception& error) {
     return unreadable(error.what());
@@ -135,7 +141,7 @@ Result<StoredMessage> parse_stored_message(std::string_view text) {
   try {
     const Json& message = json.at("message");
     StoredMessage stored;
-    stored.seq = message.at("seq").get<std::uint64_t>();
+    stored.seq = json_integer<std::uint64_t>(message.at("seq"));
     stored.subject = message.at("subject").get<std::string>();
     if (!decode_base64(get_or<std::string>(message, "hdrs", ""), stored.headers))
       return unreadable("headers that are not base64");

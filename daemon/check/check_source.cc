@@ -107,7 +107,6 @@ class SourceChecks {
             : "source " + options_.source.name + " is not initialised",
         row ? "" : "run `postrider migrate up`", true);
     if (!row) return false;
-    confirm_to_ = row->confirm_to;
     publication_version_ = row->publication_version;
     try {
       require_binding(*row, options_.source.slot, options_.source.publication);
@@ -224,9 +223,11 @@ class SourceChecks {
     if (!state.facts.exists)
       return add(CheckLevel::kFail, subject, "does not exist",
                  "see docs/operating.md, \"slot lost\"", true);
+    // Read after the slot: a relay at work writes the row before it moves the slot.
+    const auto row = source_.read_checkpoint(options_.source.name);
     const bool good = !state.facts.lost && !state.facts.two_phase &&
-                      state.facts.plugin == "pgoutput" && !state.facts.other_database &&
-                      state.facts.confirmed <= confirm_to_;
+                      state.facts.plugin == "pgoutput" && !state.facts.other_database && row &&
+                      state.facts.confirmed <= row->confirm_to;
     add(good ? CheckLevel::kOk : CheckLevel::kFail, subject,
         "confirmed " + state.facts.confirmed.to_string() + ", wal_status " + state.wal_status +
             ", plugin " + state.facts.plugin + (state.facts.two_phase ? ", two_phase" : "") +
@@ -307,7 +308,6 @@ class SourceChecks {
   const RelayOptions& options_;
   Source& source_;
   std::vector<CheckLine>& lines_;
-  Lsn confirm_to_;
   std::string publication_version_;
 };
 

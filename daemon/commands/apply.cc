@@ -138,7 +138,7 @@ int run_apply(const Config& config, const ApplyOptions& options) {
         std::ranges::find(options.only, readmodel.options.name) != options.only.end())
       appliers.add(readmodel, options.until_caught_up);
   for (const auto& name : options.only) (void)find_readmodel(config, name);
-  signals.watch([&appliers] {
+  const auto watch = signals.watch([&appliers] {
     spdlog::info("asked to stop");
     appliers.request_stop();
   });

@@ -53,7 +53,7 @@ int run_rebuild(const Config& config, const std::string& readmodel) {
   StopSignals signals;
   Rebuild rebuild(with_setup(found), projections_of(for_rebuild(found)),
                   [&](const RebuildProgress& progress) { print(readmodel, progress); });
-  signals.watch([&rebuild] { rebuild.request_stop(); });
+  const auto watch = signals.watch([&rebuild] { rebuild.request_stop(); });
   const auto outcome = rebuild.run();
   if (isatty(STDOUT_FILENO) != 0) std::cout << '\n';
   if (!outcome.swapped) {

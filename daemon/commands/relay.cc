@@ -88,7 +88,7 @@ int run_relay(const Config& config, bool until_caught_up) {
   Preflight preflight(options);
   preflight.run_early();
   Relay relay(options, [&preflight] { preflight.run(); });
-  signals.watch([&relay] {
+  const auto watch = signals.watch([&relay] {
     spdlog::info("asked to stop; draining");
     relay.request_stop();
   });

@@ -10,7 +10,7 @@ namespace postrider {
 int run_replay(const Config& config, const ReplayOptions& options) {
   StopSignals signals;
   std::atomic<bool> stop{false};
-  signals.watch([&] { stop = true; });
+  const auto watch = signals.watch([&] { stop = true; });
   Replay replay(config.relay, options);
   const auto result = replay.run(stop);
   std::cout << (options.dry_run ? "would publish " : "published ") << result.taken << " messages";

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <utility>
+
 namespace postrider {
 
 StopSignals::StopSignals() {
@@ -13,18 +15,21 @@ StopSignals::StopSignals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-StopSignals::~StopSignals() {
-  if (!thread_.joinable()) return;
-  pthread_kill(thread_.native_handle(), SIGUSR2);
-  thread_.join();
+StopSignals::Watch StopSignals::watch(std::function<void()> on_stop) const {
+  return {set_, std::move(on_stop)};
 }
 
-void StopSignals::watch(std::function<void()> on_stop) {
-  thread_ = std::thread([this, on_stop = std::move(on_stop)] {
-    int number = 0;
-    while (sigwait(&set_, &number) == 0 && number != SIGUSR2) on_stop();
-  });
+StopSignals::Watch::Watch(const sigset_t& set, std::function<void()> on_stop)
+    : thread_([set, on_stop = std::move(on_stop)] {
+        int number = 0;
+        while (sigwait(&set, &number) == 0 && number != SIGUSR2) on_stop();
+      }) {
   pthread_setname_np(thread_.native_handle(), "pr-signals");
+}
+
+StopSignals::Watch::~Watch() {
+  pthread_kill(thread_.native_handle(), SIGUSR2);
+  thread_.join();
 }
 
 }  // namespace postrider

@@ -9,21 +9,33 @@ namespace postrider {
 
 class StopSignals {
  public:
-  // Before any other thread starts: they inherit the mask.
+  // Calls a function at each signal, for as long as it lives: declare it behind all that the
+  // function uses.
+  class Watch {
+   public:
+    ~Watch();
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+
+   private:
+    friend class StopSignals;
+    Watch(const sigset_t& set, std::function<void()> on_stop);
+    std::thread thread_;
+  };
+
+  // Before any other thread starts: they inherit the mask. A signal that comes while nobody watches
+  // waits for the next one who does.
   StopSignals();
-  ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
   // SIGHUP does nothing from now on: people send it to make a daemon read its configuration again,
   // and nobody means to end one.
   static void ignore_hangup() { std::signal(SIGHUP, SIG_IGN); }
-  // Calls `on_stop` at each signal from now on.
-  void watch(std::function<void()> on_stop);
+  [[nodiscard]] Watch watch(std::function<void()> on_stop) const;
 
  private:
   sigset_t set_{};
-  std::thread thread_;
 };
 
 }  // namespace postrider

@@ -93,7 +93,7 @@ int run_tail(const Config& config, const TailOptions& options) {
   StopSignals signals;
   Wake wake;
   std::atomic<bool> stop{false};
-  signals.watch([&] {
+  const auto watch = signals.watch([&] {
     stop = true;
     wake.signal();
   });

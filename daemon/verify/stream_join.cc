@@ -95,7 +95,8 @@ std::optional<Digest> parse_digest(std::string_view text) {
       return std::nullopt;
     if (digits == 2 * digest.size()) return std::nullopt;
     auto& byte = digest.at(digits++ / 2);
-    byte = static_cast<std::uint8_t>(byte << 4U | static_cast<unsigned>(value));
+    byte =
+        static_cast<std::uint8_t>(static_cast<unsigned>(byte) << 4U | static_cast<unsigned>(value));
   }
   if (digits != 2 * digest.size()) return std::nullopt;
   return digest;

@@ -1,5 +1,6 @@
 #include "relay/capture/debezium.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -100,13 +101,14 @@ std::optional<std::int64_t> time_us(std::string_view text) {
 void append_zoned(std::string& out, std::string_view text) {
   constexpr std::string_view kUtc = "+00";
   const auto blank = text.find(' ');
-  if (blank == std::string_view::npos || !text.ends_with(kUtc)) {  // infinity, BC
+  const auto moment = text.substr(0, text.size() - std::min(text.size(), kUtc.size()));
+  if (blank == std::string_view::npos || !text.ends_with(kUtc) ||
+      moment.find_first_not_of("0123456789-:. ") != std::string_view::npos) {  // infinity, BC
     append_json_string(out, text);
     return;
   }
-  text.remove_suffix(kUtc.size());
   out += '"';
-  out.append(text.substr(0, blank)).append(1, 'T').append(text.substr(blank + 1)).append("Z\"");
+  out.append(moment.substr(0, blank)).append(1, 'T').append(moment.substr(blank + 1)).append("Z\"");
 }
 
 int hex_digit(char c) {

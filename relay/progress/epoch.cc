@@ -6,6 +6,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/json_integer.h"
+
 namespace postrider {
 namespace {
 
@@ -42,10 +44,8 @@ Json write_rule(const CaptureRule& rule) {
   Json json = {{"tables", rule.tables},
                {"subject", rule.subject},
                {"format", name_of(kRowFormats, rule.format)}};
-  if (!rule.subject_values.empty()) {
-    json["subject_column"] = rule.subject_column;
-    json["subject_values"] = rule.subject_values;
-  }
+  if (!rule.subject_column.empty()) json["subject_column"] = rule.subject_column;
+  if (!rule.subject_values.empty()) json["subject_values"] = rule.subject_values;
   if (!rule.columns.empty()) json["columns"] = rule.columns;
   if (!rule.exclude.empty()) json["exclude"] = rule.exclude;
   if (!rule.mask.empty()) json["mask"] = rule.mask;
@@ -118,13 +118,13 @@ Json write_settings(const EpochSettings& settings) {
 Result<Epoch> read_epoch(const Json& json) {
   try {
     Epoch epoch;
-    epoch.number = json.at("epoch").get<std::uint32_t>();
-    epoch.timeline = json.at("timeline").get<std::uint32_t>();
+    epoch.number = json_integer<std::uint32_t>(json.at("epoch"));
+    epoch.timeline = json_integer<std::uint32_t>(json.at("timeline"));
     const auto from = Lsn::parse(json.at("from").get<std::string>());
     if (!from) return unreadable("from");
     epoch.from = *from;
     const Json& settings = json.at("settings");
-    epoch.settings.encoder_version = settings.at("encoder").get<int>();
+    epoch.settings.encoder_version = json_integer<int>(settings.at("encoder"));
     epoch.settings.source = settings.at("source").get<std::string>();
     epoch.settings.message_id = settings.at("message_id").get<bool>();
     epoch.settings.wal_store = settings.at("wal_store").get<bool>();
@@ -139,7 +139,8 @@ Result<Epoch> read_epoch(const Json& json) {
     epoch.settings.backfill = settings.value("backfill", false);
     for (const auto& element : settings.value("outboxes", Json::array()))
       epoch.settings.outboxes.push_back(read_outbox(element));
-    epoch.settings.part_bytes = settings.value("part_bytes", std::size_t{0});
+    if (settings.contains("part_bytes"))
+      epoch.settings.part_bytes = json_integer<std::size_t>(settings.at("part_bytes"));
     if (json.contains("hole")) {
       epoch.hole = OrdinalRange::parse(json.at("hole").get<std::string>());
       if (!epoch.hole) return unreadable("hole");

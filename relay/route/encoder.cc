@@ -11,18 +11,19 @@
 namespace postrider {
 namespace {
 
-tl::unexpected<Error> malformed(const AssembledEvent& event, const std::string& what) {
-  return fail(ErrorKind::kMalformedEvent,
-              "event " + event.event->id + " at " + event.position.to_string() + ": " + what,
-              "outbox.emit refuses this: find who writes otherwise, or into a table of [[outbox]] "
-              "(docs/operating.md, \"malformed event\")");
-}
-
 bool has_control(std::string_view text) {
   return std::ranges::any_of(text, [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     return byte < 0x20 || byte == 0x7F;
   });
+}
+
+tl::unexpected<Error> malformed(const AssembledEvent& event, const std::string& what) {
+  return fail(ErrorKind::kMalformedEvent,
+              "event " + (has_control(event.event->id) ? "" : event.event->id + " ") + "at " +
+                  event.position.to_string() + ": " + what,
+              "outbox.emit refuses this: find who writes otherwise, or into a table of [[outbox]] "
+              "(docs/operating.md, \"malformed event\")");
 }
 
 constexpr std::string_view kTokenSymbols = "!#$%&'*+-.^_`|~";  // RFC 7230, section 3.2.6
@@ -113,6 +114,7 @@ Result<void> write_headers(const AssembledEvent& event, std::uint64_t ordinal, M
     if (!count) return tl::unexpected(count.error());
     writer.value_of(kPartsHeader) = std::to_string(*count);
   }
+  if (has_control(outbox.id)) return malformed(event, "its id holds a control character");
   if (!outbox.id.empty()) writer.value_of("Postrider-Id").assign(outbox.id);
   if (auto written = write_text(event, writer, "Postrider-Key", outbox.key); !written)
     return written;

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_integer.h"
+
 namespace postrider::wire {
 namespace {
 
@@ -27,7 +29,7 @@ Result<BackfillMessage> split_backfill_message(Bytes content) {
 Result<BackfillHeader> BackfillHeader::parse(std::string_view header) {
   try {
     const Json json = Json::parse(header);
-    if (json.at("v").get<int>() != 1) return not_ours("its version is unknown");
+    if (json_integer<int>(json.at("v")) != 1) return not_ours("its version is unknown");
     BackfillHeader parsed;
     const auto kind = json.at("kind").get<std::string>();
     if (kind == "start") return parsed;
@@ -40,7 +42,8 @@ Result<BackfillHeader> BackfillHeader::parse(std::string_view header) {
                        : identity == "i" ? ReplicaIdentity::kIndex
                                          : ReplicaIdentity::kDefault;
     for (const auto& column : json.at("columns"))
-      parsed.columns_.push_back({column.at(0).get<std::string>(), column.at(1).get<std::uint32_t>(),
+      parsed.columns_.push_back({column.at(0).get<std::string>(),
+                                 json_integer<std::uint32_t>(column.at(1)),
                                  column.at(2).get<bool>()});
     return parsed;
   } catch (const Json::exception& e) {

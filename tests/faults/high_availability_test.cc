@@ -13,7 +13,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience{60'000};
-constexpr milliseconds kPromise{5'000};
+constexpr milliseconds kPromise = milliseconds{5'000} * dev::kSlowness;
 constexpr int kRounds = 3;
 
 class HighAvailability : public World {

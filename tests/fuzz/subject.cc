@@ -20,6 +20,11 @@ std::string fill(const SubjectTemplate& subject, std::optional<std::string_view>
   return filled;
 }
 
+// PostgreSQL has no text with U+0000; append_token takes it for what is no text.
+bool can_be_text(std::optional<std::string_view> value) {
+  return !value || value->find('\0') == std::string_view::npos;
+}
+
 void require_token(std::optional<std::string_view> a, std::optional<std::string_view> b) {
   std::string first;
   std::string second;
@@ -27,7 +32,7 @@ void require_token(std::optional<std::string_view> a, std::optional<std::string_
   append_token(second, b);
   REQUIRE(is_legal_subject("x." + first) && first.find('.') == std::string::npos);
   REQUIRE(first.size() <= 80 + 17);
-  REQUIRE((first == second) == (a == b));
+  if (can_be_text(a) && can_be_text(b)) REQUIRE((first == second) == (a == b));
 }
 
 }  // namespace

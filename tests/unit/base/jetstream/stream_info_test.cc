@@ -87,6 +87,17 @@ TEST(StreamInfo, RefusesWhatIsNotAnAnswer) {
     EXPECT_FALSE(parse_stream_info(text).has_value()) << text;
 }
 
+TEST(StreamInfo, TakesOnlyIntegersThatFit) {
+  const std::string seq = R"("last_seq":3)";
+  for (const char* other :
+       {"1e20", "-1e20", "18446744073709551616", "-3", "3.5", "true", "\"3\""}) {
+    std::string text(kInfo);
+    ASSERT_NE(text.find(seq), std::string::npos);
+    text.replace(text.find(seq), seq.size(), std::string(R"("last_seq":)") + other);
+    EXPECT_FALSE(parse_stream_info(text).has_value()) << other;
+  }
+}
+
 TEST(StoredMessage, ReadsHeadersAndPayload) {
   // "NATS/1.0\r\nA: b\r\n\r\n" and "hi"
   const auto message = parse_stored_message(
@@ -118,6 +129,7 @@ TEST(NewestMissing, IsTheLargestOfTheList) {
   EXPECT_EQ(parse_newest_missing(R"({"state":{"messages":3}})").value(), 0U);
   EXPECT_EQ(parse_newest_missing(R"({"state":{"deleted":null}})").value(), 0U);
   EXPECT_FALSE(parse_newest_missing(R"({"state":{"deleted":["x"]}})").has_value());
+  EXPECT_FALSE(parse_newest_missing(R"({"state":{"deleted":[-1]}})").has_value());
   EXPECT_FALSE(parse_newest_missing("{}").has_value());
 }
 

@@ -29,6 +29,9 @@ TEST(Debezium, MapsTypes) {
   EXPECT_EQ(value(pg_type::kDate, "infinity"), "2147483647");
   EXPECT_EQ(value(pg_type::kTime, "00:00:01.5"), "1500000");
   EXPECT_EQ(value(pg_type::kTimestamptz, "2026-01-31 09:10:11.5+00"), "\"2026-01-31T09:10:11.5Z\"");
+  EXPECT_EQ(value(pg_type::kTimestamptz, "infinity"), "\"infinity\"");
+  EXPECT_EQ(value(pg_type::kTimestamptz, "no \"moment\"+00"), R"("no \"moment\"+00")")
+      << "no server sends it, and it is JSON";
   EXPECT_EQ(value(pg_type::kBytea, "\\x"), "\"\"");
   EXPECT_EQ(value(pg_type::kBytea, "\\x4d"), "\"TQ==\"");
   EXPECT_EQ(value(pg_type::kBytea, "\\x4d61"), "\"TWE=\"");

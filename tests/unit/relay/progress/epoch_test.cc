@@ -97,6 +97,17 @@ TEST(Epochs, KeepFormatAndCaptures) {
   EXPECT_TRUE(read->any_captures());
 }
 
+TEST(Epochs, OfAColumnWithoutValuesSurviveTheRowToo) {
+  auto odd = settings(true);
+  odd.captures = {{.tables = {"public.*"}, .subject = "rows", .subject_column = "region"}};
+  Epochs epochs;
+  epochs.open(1, Lsn{}, odd);
+  const auto read = Epochs::from_json(epochs.to_json());
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->newest(), epochs.newest());
+  EXPECT_FALSE(read->needs_new(odd, 1));
+}
+
 TEST(Epochs, AreForgottenOnceTheNextIsDurable) {
   auto epochs = three();
   epochs.forget_before(Lsn{0x250});
@@ -113,6 +124,19 @@ TEST(Epochs, OfAnUnknownEncoderAreRefusedByName) {
   ASSERT_FALSE(read.has_value());
   EXPECT_EQ(read.error().kind, ErrorKind::kEncoderMissing);
   EXPECT_NE(read.error().context.find("77"), std::string::npos);
+}
+
+TEST(Epochs, TakeOnlyIntegersThatFit) {
+  const std::string good = three().to_json();
+  const std::string number = R"("epoch":1,)";
+  ASSERT_NE(good.find(number), std::string::npos) << good;
+  for (const char* other : {"1e20", "4294967297", "-1", "true"}) {
+    std::string text = good;
+    text.replace(text.find(number), number.size(), std::string(R"("epoch":)") + other + ',');
+    const auto read = Epochs::from_json(text);
+    ASSERT_FALSE(read.has_value()) << other;
+    EXPECT_EQ(read.error().kind, ErrorKind::kProtocol) << other;
+  }
 }
 
 TEST(Epochs, RefuseTextThatIsNotTheirs) {

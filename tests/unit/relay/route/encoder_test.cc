@@ -97,6 +97,14 @@ TEST_F(EncoderTest, RefusesHeadersThatAreReservedOrMalformed) {
   }
 }
 
+TEST_F(EncoderTest, RefusesControlCharactersInTheIdAndDoesNotRepeatThem) {
+  event_.id = "a\r\nNats-Rollup: all";
+  const auto result = encode(assembled_, 12, message_);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().kind, ErrorKind::kMalformedEvent);
+  EXPECT_EQ(result.error().context.find("Rollup"), std::string::npos) << result.error().context;
+}
+
 TEST_F(EncoderTest, RefusesControlCharactersInKeyAndType) {
   event_.key = "a\nb";
   expect_refusal();

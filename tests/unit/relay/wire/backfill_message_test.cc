@@ -32,7 +32,8 @@ TEST(BackfillMessage, WhatABackfillDidNotWriteIsRefused) {
   EXPECT_EQ(split_backfill_message(as_bytes("{}")).error().kind, ErrorKind::kMalformedEvent);
   for (const char* header :
        {"", "x", "{}", R"({"v":2,"kind":"start"})", R"({"v":1,"kind":"other"})",
-        R"({"v":1,"kind":"rows"})",
+        R"({"v":1,"kind":"rows"})", R"({"v":1e20,"kind":"start"})", R"({"v":true,"kind":"start"})",
+        R"({"v":4294967297,"kind":"start"})",
         R"({"v":1,"kind":"rows","schema":"s","table":"t","identity":"d","columns":[["id",23]]})",
         R"({"v":1,"kind":"rows","schema":"s","table":"t","identity":"d","columns":[[1,2,3]]})"}) {
     const auto parsed = BackfillHeader::parse(header);
