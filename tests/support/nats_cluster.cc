@@ -159,12 +159,13 @@ void NatsCluster::wait_until_whole(const std::string& stream) {
   if (!dev::wait_until(whole, kPatience)) throw std::runtime_error("the stream does not get whole");
 }
 
-std::vector<StreamMessage> NatsCluster::read_stream(const std::string& stream) {
+std::vector<StreamMessage> NatsCluster::read_stream(const std::string& stream,
+                                                    std::uint64_t at_least) {
   std::vector<StreamMessage> messages;
   const auto read = [&] {
     try {
       messages = NatsClient(servers_[wait_for_leader(stream)]->options().port).read_stream(stream);
-      return true;
+      return messages.size() >= at_least;
     } catch (const std::runtime_error&) {
       return false;
     }

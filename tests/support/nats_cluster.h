@@ -49,9 +49,11 @@ class NatsCluster {
   // The answer of any server; asks one after another until one answers, for a minute at most.
   [[nodiscard]] nlohmann::json api(const std::string& name,
                                    const nlohmann::json& body = nlohmann::json::object());
-  // The stream, whole, from its leader; again where that changes meanwhile, for no other server
-  // answers. Throws after two minutes.
-  [[nodiscard]] std::vector<StreamMessage> read_stream(const std::string& stream);
+  // The stream, whole, from its leader, once it has at least so many messages; again where the
+  // leader changes meanwhile: no other server answers, and the old one may not know that it is
+  // behind. Throws after two minutes.
+  [[nodiscard]] std::vector<StreamMessage> read_stream(const std::string& stream,
+                                                       std::uint64_t at_least);
 
  private:
   [[nodiscard]] bool answers(std::size_t n) const;

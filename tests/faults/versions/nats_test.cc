@@ -107,7 +107,7 @@ class FalseDuplicate : public World {
     catch_up(settings_);
     write(200);
     catch_up(settings_);
-    const auto id = *cluster_.read_stream(kStream).front().header("Nats-Msg-Id");
+    const auto id = *cluster_.read_stream(kStream, 1).front().header("Nats-Msg-Id");
     auto config = cluster_.api(std::string("STREAM.INFO.") + kStream).at("config");
     (void)cluster_.api(std::string("STREAM.DELETE.") + kStream);
     (void)cluster_.api(std::string("STREAM.CREATE.") + kStream, config);
@@ -120,7 +120,7 @@ class FalseDuplicate : public World {
     return leader.publish("shop.e", "refused", headers);
   }
   void expect_exact(std::uint64_t events) {
-    const auto messages = cluster_.read_stream(kStream);
+    const auto messages = cluster_.read_stream(kStream, events);
     EXPECT_EQ(messages.size(), events);
     const auto found = compare(messages, oracle_->read(), read_written(superuser()), kSource, 0);
     EXPECT_TRUE(found.good()) << found;
