@@ -156,7 +156,9 @@ void require_chain(OpenSession& session, const RelayOptions& options) {
 }
 
 // The facts are read one after another. Whoever stood still between two of them may hold a WAL's
-// end from before a newer session and a mark from behind it: nothing to halt for.
+// end from before a newer session and a mark from behind it: nothing to halt for. And whoever stood
+// still until the newer one had let go of the slot would carry, by the epochs that it has read, what
+// belongs to an epoch opened since.
 void require_newest_session(Source& source, const Checkpoint& checkpoint,
                             const RelayOptions& options) {
   const auto row = source.read_checkpoint(options.source.name);
@@ -177,7 +179,8 @@ void require_slot_as_read(OpenSession& session, const RelayOptions& options) {
 }
 
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
-// that an older relay can hold lies before it. A wal store that was closed by hand and is wanted
+// that an older relay can hold lies before it, as nobody older gets the slot again
+// (require_newest_session). A wal store that was closed by hand and is wanted
 // again needs no new epoch, only the row that opens it.
 void open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
   const auto wanted = wanted_settings(options);
@@ -320,6 +323,7 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
       options.source.slot, publications, session.start.start_lsn,
       options.wal_store || !options.captures.empty() || session.epochs.any_messages());
   require_slot_as_read(session, options);
+  require_newest_session(source, session.checkpoint, options);
   require_part_room(session, options);
   open_epoch_if_needed(session, options);
   return session;

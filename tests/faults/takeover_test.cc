@@ -128,6 +128,31 @@ TEST_F(PausedRelay, WokenInTheMiddleOfAConfirmationLeavesTheRowToTheNewOwner) {
   EXPECT_EQ(sql(row), before);
 }
 
+// It has read the row, and stands still until a newer session has opened an epoch and let go of the
+// slot. What it could carry now belongs to that epoch, which it does not know.
+TEST_F(PausedRelay, WokenBeforeItHoldsTheSlotIsFencedBeforeItCarriesAnything) {
+  catch_up(soon());
+  app_sql("SELECT outbox.emit('before', '1')");
+  catch_up(soon());
+  const auto paused = start_relay(soon(), "session.after_read_mark=stop", "paused");
+  ASSERT_TRUE(dev::wait_until([&] { return paused->stopped(); }, kPatience)) << paused->log();
+  auto changed = soon();
+  changed["relay.message_id"] = "false";
+  catch_up(changed);
+  app_sql("SELECT outbox.emit('after', '1')");
+  paused->resume();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return paused->log().find("session ended") != std::string::npos; }, kPatience))
+      << paused->log();
+  EXPECT_NE(paused->log().find("a newer session began before this one could"), std::string::npos)
+      << paused->log();
+  paused->kill();
+  catch_up(changed);
+  EXPECT_FALSE(nats_client().read_stream(kStream).back().header("Nats-Msg-Id").has_value());
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
 // A full window of the old owner is still on its way when the new one has published: the worst that
 // a paused relay or a late network can do.
 class LateWindow : public World {
