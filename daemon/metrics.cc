@@ -107,7 +107,7 @@ std::string metrics_text(const std::string& source, const RelayStatus& status,
                    static_cast<double>(*status.wal_retained_bytes));
   families.gauge("postrider_waiting_for_standby",
                  "1 while PostgreSQL holds events back until a standby has them",
-                 status.waits_for_standby ? 1 : 0);
+                 status.standbys_behind.empty() ? 0 : 1);
   const double age = status.last_commit_time_us == 0
                          ? 0
                          : static_cast<double>(now_us - status.last_commit_time_us) / 1e6;

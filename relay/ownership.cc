@@ -8,6 +8,7 @@
 #include <atomic>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "relay/postgres/source.h"
 #include "relay/status.h"
@@ -96,12 +97,26 @@ bool Ownership::end_dead_holder(Source& source, const LockHolder& holder) const 
   return true;
 }
 
-void Ownership::report_retained_wal() {
-  const auto slot = shared_->source->slot(options_.source.slot);
+void Ownership::report_slot() {
+  Source& source = *shared_->source;
+  const auto slot = source.slot(options_.source.slot);
+  // What was flushed a report ago every standby has, unless something is wrong.
+  const Lsn flushed_before = std::exchange(flushed_, source.flush_lsn());
+  const std::string behind =
+      slot.failover && !flushed_before.is_none() ? source.standbys_behind(flushed_before) : "";
+  if (behind != standbys_behind_) {
+    if (behind.empty())
+      spdlog::info("the standbys in synchronized_standby_slots have caught up");
+    else
+      spdlog::warn("nothing is published before the standbys in synchronized_standby_slots have it: "
+                   "{} behind; start them, or take them out of the setting and reload",
+                   behind);
+    standbys_behind_ = behind;
+  }
   board_.update([&](RelayStatus& status) {
     status.wal_retained_bytes.reset();
     if (slot.facts.exists) status.wal_retained_bytes = slot.retained_bytes;
-    status.waits_for_standby = slot.waits_for_standby;
+    status.standbys_behind = behind;
   });
 }
 
@@ -118,7 +133,7 @@ void Ownership::keep_alive() {
       if (entries[0].revents != 0) return;
       shared_->source->heartbeat();
       if (std::chrono::steady_clock::now() >= next_report) {
-        report_retained_wal();
+        report_slot();
         next_report = std::chrono::steady_clock::now() + kReportInterval;
       }
       if (std::chrono::steady_clock::now() < next_maintenance) continue;
@@ -136,7 +151,7 @@ void Ownership::keep_alive() {
   }
   board_.update([](RelayStatus& status) {
     status.wal_retained_bytes.reset();
-    status.waits_for_standby = false;
+    status.standbys_behind.clear();
   });
   shared_->held = false;
   control_.signal();

@@ -46,7 +46,7 @@ class Ownership {
   // True when it was found dead.
   bool end_dead_holder(Source& source, const LockHolder& holder) const;
   void keep_alive();
-  void report_retained_wal();
+  void report_slot();
 
   const RelayOptions& options_;
   const Wake& control_;
@@ -54,6 +54,8 @@ class Ownership {
   StatusBoard& board_;
   struct Shared;
   std::unique_ptr<Shared> shared_;
+  Lsn flushed_;                  // at the last report; this and the next are the heartbeat thread's
+  std::string standbys_behind_;  // as last said
   std::thread heartbeat_;
 };
 

@@ -86,8 +86,10 @@ bool Relay::run_session() {
   if (preflight_due_ && preflight_) preflight_();
   preflight_due_ = false;
   held_ = {};
-  OpenSession open = open_session(options_, std::move(client), sql_watch_);
-  if (open.slot_failover && !await_standbys(open)) return true;
+  auto opened = open_session(options_, std::move(client), sql_watch_,
+                             [this](OpenSession& open) { return await_standbys(open); });
+  if (!opened) return true;
+  OpenSession& open = *opened;
   spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
                open.checkpoint.session, open.start.mark.ordinal,
                open.start.mark.names_message() ? open.start.mark.position.to_string() : "none",
@@ -119,26 +121,33 @@ bool Relay::run_session() {
   }
 }
 
-// What a session is known by on a promoted standby, its stream's incarnation and its epochs, is in
-// the row: before anything is published, the standbys have it. The walsender waits for them too.
+// A connection that streams already is told now and then that we live, and not read: what comes
+// belongs to the session.
 bool Relay::await_standbys(OpenSession& open) {
   const Lsn row_end = open.source.flush_lsn();
-  bool said = false;
+  auto next_status = std::chrono::steady_clock::now();
+  std::string said;
   while (!stop_) {
     const auto behind = open.source.standbys_behind(row_end);
     if (behind.empty()) return true;
     if (!ownership_->held())
       throw Failure(ErrorKind::kPostgresUnavailable, "lost the ownership while waiting");
-    if (!std::exchange(said, true)) {
+    if (said != behind) {
+      said = behind;
       const auto what = "standby slots that synchronized_standby_slots names have not received " +
                         row_end.to_string() + ": " + behind;
       spdlog::info("waiting: {}", what);
       board_.update([&](RelayStatus& status) {
         status.state = RelayState::kWaiting;
         status.error = what;
+        status.error_kind.clear();
       });
     }
-    open.wal->send_status(open.slot_confirmed, open.slot_confirmed, false);
+    if (const auto now = std::chrono::steady_clock::now();
+        open.wal->streaming() && now >= next_status) {
+      open.wal->send_status(open.slot_confirmed, open.slot_confirmed, false);
+      next_status = now + options_.wal_sender_timeout / 4;
+    }
     if (wake_.wait_for(kStandbyPoll)) wake_.clear();
   }
   return false;

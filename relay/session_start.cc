@@ -168,9 +168,15 @@ void require_newest_session(Source& source, const Checkpoint& checkpoint,
 
 // Nobody but this session moves the slot from START_REPLICATION on. Where it was moved before, by a
 // session that was newer for a while or by somebody who made the slot anew, the first transaction
-// that comes may not be the one that follows the mark.
+// that comes may not be the one that follows the mark. And where the row and the WAL were read from
+// two servers, one of them about to be replaced by the other, the row would vouch for the wrong one.
 void require_slot_as_read(OpenSession& session, const RelayOptions& options) {
   const SlotState slot = session.source.slot(options.source.slot);
+  if (slot.active_pid != session.wal->backend_pid())
+    throw Failure(ErrorKind::kPostgresUnavailable,
+                  "slot \"" + options.source.slot +
+                      "\" is not held by this session's own connection: it was ended, or leads to "
+                      "another server than the checkpoint row's");
   if (slot.facts.confirmed == session.slot_confirmed) return;
   throw Failure(ErrorKind::kSessionFenced, "slot \"" + options.source.slot + "\" was at " +
                                                session.slot_confirmed.to_string() +
@@ -181,12 +187,12 @@ void require_slot_as_read(OpenSession& session, const RelayOptions& options) {
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
 // that an older relay can hold lies before it, as nobody older gets the slot again
 // (require_newest_session). A wal store that was closed by hand and is wanted
-// again needs no new epoch, only the row that opens it.
-void open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
+// again needs no new epoch, only the row that opens it. True when the row was written.
+bool open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
   const auto wanted = wanted_settings(options);
   const std::uint32_t timeline = session.history.current();
   const bool changed = session.epochs.needs_new(wanted, timeline);
-  if (!changed && session.checkpoint.wal_store == wanted.wal_store) return;
+  if (!changed && session.checkpoint.wal_store == wanted.wal_store) return false;
   if (changed) {
     session.epochs.forget_before(session.checkpoint.mark.position.commit_lsn);
     session.epochs.open(timeline, session.source.insert_lsn(), wanted);
@@ -196,6 +202,7 @@ void open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
   if (changed)
     spdlog::info("epoch {} opened from {}", session.epochs.newest().number,
                  session.epochs.newest().from.to_string());
+  return true;
 }
 
 }  // namespace
@@ -245,8 +252,9 @@ Facts gather_facts(const RelayOptions& options, NatsConnection& client,
   return facts;
 }
 
-OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamClient> client,
-                         SqlWatch& watch) {
+std::optional<OpenSession> open_session(const RelayOptions& options,
+                                        std::unique_ptr<JetStreamClient> client, SqlWatch& watch,
+                                        const AwaitStandbys& await_standbys) {
   OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
                       std::move(client));
   Source& source = session.source;
@@ -319,13 +327,18 @@ OpenSession open_session(const RelayOptions& options, std::unique_ptr<JetStreamC
   // The stream is another one, or lost that message with its tail: the sequence will be ours.
   if (session.checkpoint.foreign_seq)
     source.note_foreign(options.source.name, session.checkpoint.session, std::nullopt);
+  // What a session is known by on a promoted standby, its stream's incarnation and its epochs, is in
+  // the row: before anything is published, the standbys have it. Before the WAL streams, because a
+  // walsender that waits for a standby warns of it, and nobody would read that.
+  if (session.slot_failover && !await_standbys(session)) return std::nullopt;
   session.wal->start(
       options.source.slot, publications, session.start.start_lsn,
       options.wal_store || !options.captures.empty() || session.epochs.any_messages());
   require_slot_as_read(session, options);
   require_newest_session(source, session.checkpoint, options);
   require_part_room(session, options);
-  open_epoch_if_needed(session, options);
+  const bool written = open_epoch_if_needed(session, options);
+  if (written && session.slot_failover && !await_standbys(session)) return std::nullopt;
   return session;
 }
 

@@ -2,6 +2,7 @@
 // section 3.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -36,9 +37,16 @@ struct OpenSession {
 // vain.
 [[nodiscard]] std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options);
 
-// Opens a session with a broker that answers. Throws Failure. `watch` outlives the session.
-[[nodiscard]] OpenSession open_session(const RelayOptions& options,
-                                       std::unique_ptr<JetStreamClient> client, SqlWatch& watch);
+// Waits until the standbys that a failover slot waits for have what the session has written so far.
+// False when it was asked to stop.
+using AwaitStandbys = std::function<bool(OpenSession&)>;
+
+// Opens a session with a broker that answers. Nothing when `await_standbys`, which is called for a
+// failover slot alone, said false. Throws Failure. `watch` outlives the session.
+[[nodiscard]] std::optional<OpenSession> open_session(const RelayOptions& options,
+                                                      std::unique_ptr<JetStreamClient> client,
+                                                      SqlWatch& watch,
+                                                      const AwaitStandbys& await_standbys);
 
 // What both servers say about the source, read one after another: the input of decide(). The stream
 // is `stream`, or nothing where there is none.

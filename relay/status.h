@@ -41,7 +41,7 @@ struct RelayStatus {
   // What the slot keeps, read every few seconds by whoever owns the source, also while the broker
   // is away. Nothing while standing by.
   std::optional<std::int64_t> wal_retained_bytes;
-  bool waits_for_standby = false;  // the walsender holds events back until a standby has them
+  std::string standbys_behind;  // that events wait for, for more than a moment: synchronized_standby_slots
   std::string blocked;             // why a standby can never become the owner; empty: it can
   std::size_t in_flight = 0;
   std::size_t in_flight_bytes = 0;
@@ -62,7 +62,7 @@ struct RelayStatus {
 
   // True when an orchestrator should count on this process: it carries events, or stands by to.
   [[nodiscard]] bool ready() const {
-    return !stalled && blocked.empty() &&
+    return !stalled && blocked.empty() && standbys_behind.empty() &&
            (state == RelayState::kRunning || state == RelayState::kStandby ||
             state == RelayState::kDraining);
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/postgres/sql.h"
+#include "base/postgres/standby_slots.h"
 #include "daemon/check/standby_names.h"
 #include "daemon/migrate/captured_tables.h"
 #include "migrations/migrations.h"
@@ -13,7 +14,6 @@ namespace postrider {
 namespace {
 
 constexpr int kOldestServer = 150000;
-constexpr int kFailoverSlots = 170000;
 
 class SourceChecks {
  public:
@@ -237,7 +237,7 @@ class SourceChecks {
 
   // From PostgreSQL 17 on, standbys can keep a copy of the slot; before, a promoted one has none.
   void standbys() {
-    if (source_.server_version() < kFailoverSlots) return;
+    if (source_.server_version() < sql::kFailoverSlots) return;
     const auto slot = source_.slot(options_.source.slot);
     if (!slot.facts.exists) return;
     const std::string subject = "slot " + options_.source.slot;
@@ -249,12 +249,11 @@ class SourceChecks {
                      options_.source.slot + " (FAILOVER true)'");
     pqxx::nontransaction tx(source_.connection());
     const auto row = tx.exec(
-        "SELECT current_setting('synchronized_standby_slots'), "
+        std::string("SELECT current_setting('synchronized_standby_slots'), "
         "coalesce((SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots "
         "WHERE slot_type = 'physical' AND NOT temporary), ''), "
-        "coalesce((SELECT string_agg(name, ', ') FROM unnest(string_to_array(translate("
-        "current_setting('synchronized_standby_slots'), ' \"', ''), ',')) AS name "
-        "WHERE name <> '' AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s "
+        "coalesce((SELECT string_agg(name, ', ') FROM ") + sql::kStandbySlotNames +
+        " WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots s "
         "WHERE s.slot_name = name AND s.active AND s.slot_type = 'physical')), '')")[0];
     const auto named = row[0].as<std::string>();
     const auto physical = row[1].as<std::string>();

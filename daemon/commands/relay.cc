@@ -70,6 +70,8 @@ HealthProbe probe_of(const Relay& relay, const std::string& source) {
                 const auto status = relay.status();
                 std::string text = to_string(status.state);
                 if (status.stalled) text += ": stalled: " + status.stall;
+                if (!status.standbys_behind.empty())
+                  text += ": waits for standbys: " + status.standbys_behind;
                 if (!status.blocked.empty()) text += ": " + status.blocked;
                 if (!status.error_kind.empty()) text += ": " + status.error_kind;
                 return HealthProbe::Readiness{status.ready(), text + "\n"};

@@ -5,13 +5,12 @@
 
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
+#include "base/postgres/standby_slots.h"
 #include "daemon/migrate/capture_publication.h"
 #include "postrider/lsn.h"
 
 namespace postrider {
 namespace {
-
-constexpr int kFailoverSlots = 170000;  // server versions from here on have them
 
 // Slots are the cluster's, not the database's: a name alone says nothing about whose it is.
 bool slot_exists(pqxx::transaction_base& tx, const std::string& slot) {
@@ -109,7 +108,7 @@ NewSlot make_slot(pqxx::connection& owner, const MigrateOptions& options) {
   try {
     sql::exec(tx,
               std::string("SELECT pg_create_logical_replication_slot($1, 'pgoutput'") +
-                  (relay.server_version() >= kFailoverSlots ? ", failover => true)" : ")"),
+                  (relay.server_version() >= sql::kFailoverSlots ? ", failover => true)" : ")"),
               options.slot);
   } catch (const pqxx::sql_error& e) {
     const std::string state = sql::sqlstate(e);

@@ -1,6 +1,8 @@
 #include "daemon/status/status_report.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "base/postgres/sql.h"
 #include "daemon/migrate/captured_tables.h"
@@ -14,6 +16,19 @@ constexpr std::int64_t kLookBackUs = 60'000'000;
 // Bounds of what is read to count the backlog: a second or so on a local network.
 constexpr std::size_t kRowsRead = 100'000;
 constexpr std::uint64_t kMessagesRead = 128;
+constexpr std::chrono::seconds kStandbysPatience{2};
+constexpr std::chrono::milliseconds kStandbyPoll{100};
+
+// Under load each standby is a little behind at every moment: only who stays so for a while counts.
+std::string lasting_standbys_behind(Source& source, const StatusReport& report) {
+  std::string behind;
+  if (!report.slot->failover) return behind;
+  const auto deadline = std::chrono::steady_clock::now() + kStandbysPatience;
+  while (!(behind = source.standbys_behind(*report.flushed)).empty() &&
+         std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(kStandbyPoll);
+  return behind;
+}
 
 void collect_source(const RelayOptions& options, StatusReport& report) {
   Source source(options.source.conninfo, "postrider status " + options.source.name);
@@ -30,9 +45,9 @@ void collect_source(const RelayOptions& options, StatusReport& report) {
   report.wal_sender = source.wal_sender(options.source.slot);
   report.owner = source.lock_holder(options.source.name);
   report.flushed = source.flush_lsn();
-  if (report.slot->waits_for_standby)
+  if (const auto behind = lasting_standbys_behind(source, report); !behind.empty())
     report.problems.emplace_back(
-        "events wait for standbys: " + source.standbys_behind(*report.flushed) +
+        "events wait for standbys: " + behind +
         " in synchronized_standby_slots has not received them (see `postrider check`)");
   pqxx::nontransaction tx(source.connection());
   for (const auto& table : published_without_rule(

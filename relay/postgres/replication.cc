@@ -28,6 +28,8 @@ constexpr const char* kPinnedSettings =
 // Older servers would refuse the connection for an option that they do not know.
 constexpr const char* kNoTransactionTimeout = "SET transaction_timeout = 0";
 constexpr int kTransactionTimeoutSince = 170000;
+// Where PostgreSQL's slot.c says so; never translated.
+constexpr std::string_view kWaitsForStandbys = "StandbySlotsHaveCaughtup";
 
 std::string quote_identifier(const std::string& name) {
   std::string quoted = "\"";
@@ -85,8 +87,10 @@ ReplicationConnection::ReplicationConnection(const ReplicationOptions& options) 
 
 void ReplicationConnection::receive_notice(void* self, const PGresult* result) {
   // PostgreSQL 18 only warns when a publication is missing, and then drops its rows. The notice
-  // carries the same SQLSTATE as the error of older servers' kin; no harmless notice of a walsender
-  // does.
+  // carries the same SQLSTATE as the error of older servers' kin. So does one that is harmless: that
+  // a standby in synchronized_standby_slots is not there, for which the walsender waits.
+  const char* function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+  if (function != nullptr && std::string_view(function) == kWaitsForStandbys) return;
   const char* severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   if (severity == nullptr || std::string_view(severity) != "WARNING") return;
   const auto state = sqlstate(result);

@@ -48,6 +48,10 @@ class ReplicationConnection {
   void start(const std::string& slot, const std::vector<std::string>& publications, Lsn from,
              bool messages);
 
+  [[nodiscard]] bool streaming() const { return streaming_; }
+  // Of the server's process at the other end.
+  [[nodiscard]] int backend_pid() const { return PQbackendPID(connection_.get()); }
+
   // For poll(): readable means read() has something to do; wants_write() asks for writability too.
   [[nodiscard]] int socket() const { return PQsocket(connection_.get()); }
   [[nodiscard]] bool wants_write() const { return wants_write_; }

@@ -1,6 +1,7 @@
 #include "relay/postgres/source.h"
 
 #include "base/postgres/conninfo.h"
+#include "base/postgres/standby_slots.h"
 
 namespace postrider {
 namespace {
@@ -259,9 +260,7 @@ SlotState Source::slot(const std::string& slot_name) {
                   "coalesce(database, '') <> current_database() AS other_database, "
                   "coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint AS retained, "
                   // A column only from PostgreSQL 17 on.
-                  "coalesce((to_jsonb(s)->>'failover')::boolean, false) AS failover, "
-                  "EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = s.active_pid "
-                  "AND a.wait_event = 'WaitForStandbyConfirmation') AS waits "
+                  "coalesce((to_jsonb(s)->>'failover')::boolean, false) AS failover "
                   "FROM pg_replication_slots s WHERE slot_name = $1",
                   slot_name);
     if (rows.empty()) return state;
@@ -271,7 +270,6 @@ SlotState Source::slot(const std::string& slot_name) {
     state.facts.two_phase = get<bool>(row, "two_phase");
     state.facts.other_database = get<bool>(row, "other_database");
     state.failover = get<bool>(row, "failover");
-    state.waits_for_standby = get<bool>(row, "waits");
     state.facts.confirmed = to_lsn(row["confirmed_flush_lsn"]);
     state.wal_status = get<std::string>(row, "wal_status");
     state.facts.lost = state.wal_status == "lost";
@@ -360,13 +358,12 @@ Lsn Source::flush_lsn() {
 
 std::string Source::standbys_behind(Lsn lsn) {
   return transact(*connection_, watch_, [&](pqxx::work& tx) {
-    // Slot names are made of a-z, 0-9 and _: quotes around them mean nothing.
     return sql::exec(tx,
-                     "SELECT coalesce(string_agg(name, ', '), '') FROM unnest(string_to_array("
-                     "translate(coalesce(current_setting('synchronized_standby_slots', true), ''), "
-                     "' \"', ''), ',')) AS name LEFT JOIN pg_replication_slots s "
-                     "ON s.slot_name = name AND s.slot_type = 'physical' "
-                     "WHERE name <> '' AND (s.restart_lsn IS NULL OR s.restart_lsn < $1::pg_lsn)",
+                     std::string("SELECT coalesce(string_agg(name, ', '), '') FROM ") +
+                         sql::kStandbySlotNames +
+                         " LEFT JOIN pg_replication_slots s ON s.slot_name = name "
+                         "AND s.slot_type = 'physical' "
+                         "WHERE s.restart_lsn IS NULL OR s.restart_lsn < $1::pg_lsn",
                      lsn.to_string())[0][0]
         .as<std::string>();
   });

@@ -30,8 +30,6 @@ struct SlotState {
   Lsn restart_lsn;
   std::string wal_status;           // as pg_replication_slots says
   std::int64_t retained_bytes = 0;  // WAL kept for the slot
-  // Its walsender holds events back until a standby has them (synchronized_standby_slots).
-  bool waits_for_standby = false;
 };
 
 struct LockHolder {

@@ -227,6 +227,28 @@ TEST_F(FailoverSlot, WithoutItsStandbyNothingIsPublishedAndThatIsSaid) {
   ASSERT_NO_FATAL_FAILURE(expect_exact(*relay));
 }
 
+// The server warns of it with the SQLSTATE of a publication that is gone.
+TEST_F(FailoverSlot, WhoseStandbyIsStoppedIsNoReasonToHalt) {
+  auto relay = start_relay(anywhere());
+  add(5, 1);
+  ASSERT_TRUE(wait_for_seq(5)) << relay->log();
+  ASSERT_TRUE(standby_->server().stop(dev::Shutdown::kFast));
+  add(5, 6);
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("standby behind") != std::string::npos; }, kPatience))
+      << relay->log();
+  EXPECT_EQ(last_seq(), 5U);
+  EXPECT_TRUE(relay->running()) << relay->log();
+  relay->kill();
+  relay = start_relay(anywhere());  // where it begins without the standby
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("standby slots that") != std::string::npos; }, kPatience))
+      << relay->log();
+  standby_->server().start();
+  ASSERT_NO_FATAL_FAILURE(expect_exact(*relay));
+  EXPECT_TRUE(dev::wait_until([&] { return command({"status"}) == 0; }, kPatience)) << output();
+}
+
 TEST_F(FailoverSlot, ThatNamesAStandbyWhichIsMissingWaitsAndCheckSaysSo) {
   set("synchronized_standby_slots", "nobody");
   add(5, 1);
@@ -238,7 +260,7 @@ TEST_F(FailoverSlot, ThatNamesAStandbyWhichIsMissingWaitsAndCheckSaysSo) {
   (void)command({"check"});
   EXPECT_NE(output().find("nobody is missing or not in use"), std::string::npos) << output();
   EXPECT_EQ(last_seq(), 0U);
-  set("synchronized_standby_slots", "standby");
+  set("synchronized_standby_slots", "Standby");  // which the server reads as standby
   ASSERT_NO_FATAL_FAILURE(expect_exact(*relay));
 }
 

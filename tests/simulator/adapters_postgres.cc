@@ -22,6 +22,9 @@ void PQfinish(PGconn* connection) {
   connection->sender->alive = false;  // the server sees the socket close
   delete connection;
 }
+int PQbackendPID(const PGconn* connection) {
+  return connection->sender->pid;
+}
 void PQfreemem(void*) {}
 void PQclear(PGresult*) {}
 }

@@ -128,7 +128,9 @@ void World::relay_main(Relay& relay) {
       }
       (void)client->stream_info(relay.options.stream.name);
       held.reset();
-      OpenSession open = open_session(relay.options, std::move(client), watch);
+      auto opened = open_session(relay.options, std::move(client), watch,
+                                 [](OpenSession&) { return true; });
+      OpenSession& open = *opened;
       ++sessions;
       const auto number = open.checkpoint.session;
       const auto last_seq = open.stream.last_seq;
