@@ -64,9 +64,19 @@ struct NatsConnection::Impl {
     throw Failure(ErrorKind::kBrokerUnavailable, "no answer on " + subject + " in time");
   }
 
+  // What arrives for a subscription until here finds it: closing waits for the thread that reads.
+  ~Impl() {
+    if (connection) natsConnection_Close(connection.get());
+  }
+
   std::shared_ptr<ErrorBox> errors;
   std::string inbox_prefix;
   Owned<natsConnection> connection;
+  std::vector<Owned<natsSubscription>> subscriptions;
+  // Of for_each_message: one for all its calls, each with an inbox of its own below this.
+  std::string answers_inbox;
+  natsSubscription* answers = nullptr;
+  std::uint64_t calls = 0;
 };
 
 NatsConnection::NatsConnection(const NatsOptions& options, const std::string& client_name,
@@ -146,24 +156,32 @@ std::optional<wire::StoredMessage> NatsConnection::message(const std::string& st
 void NatsConnection::for_each_message(
     const std::string& stream, std::uint64_t first, std::uint64_t last,
     const std::function<void(const wire::StoredMessage&)>& visit) {
-  const std::string inbox = new_inbox();
-  natsSubscription* raw = nullptr;
-  check(natsConnection_SubscribeSync(&raw, handle(), inbox.c_str()), "subscribe to " + inbox);
-  const Owned<natsSubscription> subscription(raw);
+  if (impl_->answers == nullptr) {
+    impl_->answers_inbox = new_inbox();
+    const std::string all = impl_->answers_inbox + ".*";
+    natsSubscription* raw = nullptr;
+    check(natsConnection_SubscribeSync(&raw, handle(), all.c_str()), "subscribe to " + all);
+    keep(raw);
+    impl_->answers = raw;
+  }
+  const std::string inbox = impl_->answers_inbox + "." + std::to_string(++impl_->calls);
   const std::string subject = "$JS.API.STREAM.MSG.GET." + stream;
   const std::uint64_t at_once =
       std::clamp<std::uint64_t>(kBytesAtOnce / max_payload(), 1, kRequestsAtOnce);
   std::uint64_t asked = first;
-  for (std::uint64_t answered = first; answered <= last; ++answered) {
+  for (std::uint64_t answered = first; answered <= last;) {
     for (; asked <= last && asked < answered + at_once; ++asked)
       check(natsConnection_PublishRequestString(handle(), subject.c_str(), inbox.c_str(),
                                                 Json{{"seq", asked}}.dump().c_str()),
             subject);
     natsMsg* message = nullptr;
-    const natsStatus status = natsSubscription_NextMsg(&message, raw, kRequestTimeoutMs);
+    const natsStatus status =
+        natsSubscription_NextMsg(&message, impl_->answers, kRequestTimeoutMs);
     const Owned<natsMsg> answer(message);
     if (status == NATS_TIMEOUT) impl_->throw_reported(subject);
     check(status, subject);
+    if (inbox != natsMsg_GetSubject(message)) continue;  // to an earlier call that gave up
+    ++answered;
     if (natsMsg_IsNoResponders(message))
       throw Failure(ErrorKind::kBrokerUnavailable, "JetStream does not answer on " + subject);
     const auto stored = read_stored(
@@ -192,6 +210,10 @@ std::string NatsConnection::new_inbox() const {
   const std::string unique = std::string(inbox);
   natsInbox_Destroy(inbox);
   return impl_->inbox_prefix + unique.substr(unique.find('.'));
+}
+
+void NatsConnection::keep(natsSubscription* subscription) {
+  impl_->subscriptions.emplace_back(subscription);
 }
 
 natsConnection* NatsConnection::handle() const {

@@ -20,6 +20,7 @@
 #include "base/jetstream/stream_info.h"
 
 typedef struct __natsConnection natsConnection;  // nats.c's; only adapters look inside
+typedef struct __natsSubscription natsSubscription;
 
 namespace postrider {
 
@@ -66,6 +67,9 @@ class NatsConnection {
 
  protected:
   [[nodiscard]] natsConnection* handle() const;
+  // Takes a subscription of this connection over, until the connection is gone: nats.c before
+  // 3.6.1 goes on using one that is destroyed while a message for it arrives.
+  void keep(natsSubscription* subscription);
 
  private:
   struct Impl;

@@ -46,11 +46,6 @@ struct StreamFeed::Raw {
   bool notice = false;
 };
 
-struct StreamFeed::Subscriptions {
-  Owned<natsSubscription> messages;
-  Owned<natsSubscription> notices;
-};
-
 StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_name,
                        std::chrono::milliseconds timeout, const std::string& notice_subject)
     : StreamFeed(options, client_name, timeout, notice_subject, Mailbox<Raw>::open()) {}
@@ -61,23 +56,21 @@ StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_nam
     : NatsConnection(options, client_name, timeout, inbox),
       inbox_(std::move(inbox)),
       reply_prefix_(new_inbox() + "."),
-      subscriptions_(std::make_unique<Subscriptions>()),
       heard_(std::chrono::steady_clock::now()) {
-  const auto subscribe = [&](Owned<natsSubscription>& into, const std::string& subject,
-                             natsMsgHandler handler) {
+  const auto subscribe = [&](const std::string& subject, natsMsgHandler handler) {
     natsSubscription* subscription = nullptr;
     check(
         natsConnection_Subscribe(&subscription, handle(), subject.c_str(), handler, inbox_->key()),
         "subscribe to " + subject);
-    into.reset(subscription);
+    keep(subscription);
     check(natsSubscription_SetPendingLimits(subscription, -1, -1), "pending limits");
   };
-  subscribe(subscriptions_->messages, reply_prefix_ + "*",
+  subscribe(reply_prefix_ + "*",
             [](natsConnection*, natsSubscription*, natsMsg* message, void* key) {
               std::shared_ptr<natsMsg> owned(message, &natsMsg_Destroy);
               if (const auto box = Mailbox<Raw>::find(key)) box->put(Raw{std::move(owned), false});
             });
-  subscribe(subscriptions_->notices, notice_subject,
+  subscribe(notice_subject,
             [](natsConnection*, natsSubscription*, natsMsg* message, void* key) {
               std::shared_ptr<natsMsg> owned(message, &natsMsg_Destroy);
               if (const auto box = Mailbox<Raw>::find(key)) box->put(Raw{std::move(owned), true});

@@ -45,7 +45,6 @@ class StreamFeed : public NatsConnection {
 
  private:
   struct Raw;
-  struct Subscriptions;
   using Inbox = std::shared_ptr<Mailbox<Raw>>;
   StreamFeed(const NatsOptions& options, const std::string& client_name,
              std::chrono::milliseconds timeout, const std::string& notice_subject, Inbox inbox);
@@ -58,7 +57,6 @@ class StreamFeed : public NatsConnection {
   };
   Inbox inbox_;
   std::string reply_prefix_;
-  std::unique_ptr<Subscriptions> subscriptions_;
   std::vector<Raw> raw_;
   std::string stream_;
   std::string source_prefix_;

@@ -46,10 +46,6 @@ void on_answer(natsConnection*, natsSubscription*, natsMsg* message, void* key) 
 
 }  // namespace
 
-struct JetStreamClient::Subscription {
-  Owned<natsSubscription> handle;
-};
-
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
                                  std::chrono::milliseconds timeout)
     : JetStreamClient(options, client_name, timeout, Mailbox<wire::PubAck>::open()) {}
@@ -58,13 +54,12 @@ JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& 
                                  std::chrono::milliseconds timeout, Answers answers)
     : NatsConnection(options, client_name, timeout, answers),
       answers_(std::move(answers)),
-      reply_subject_(new_inbox()),
-      subscription_(std::make_unique<Subscription>()) {
+      reply_subject_(new_inbox()) {
   natsSubscription* subscription = nullptr;
   check(natsConnection_Subscribe(&subscription, handle(), reply_subject_.c_str(), &on_answer,
                                  answers_->key()),
         "subscribe to " + reply_subject_);
-  subscription_->handle.reset(subscription);
+  keep(subscription);
   check(natsSubscription_SetPendingLimits(subscription, -1, -1), "pending limits");
 }
 

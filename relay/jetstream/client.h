@@ -42,10 +42,8 @@ class JetStreamClient : public NatsConnection {
   JetStreamClient(const NatsOptions& options, const std::string& client_name,
                   std::chrono::milliseconds timeout, Answers answers);
 
-  struct Subscription;
   Answers answers_;
   std::string reply_subject_;
-  std::unique_ptr<Subscription> subscription_;
 };
 
 }  // namespace postrider

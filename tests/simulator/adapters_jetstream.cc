@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "relay/jetstream/client.h"
+#include "tests/simulator/nats_handle.h"
 #include "tests/simulator/world.h"
 
 namespace postrider {
@@ -25,7 +26,7 @@ void ErrorBox::clear_wake() const {}
 
 struct NatsConnection::Impl {
   std::shared_ptr<sim::ModelJetStream::Connection> connection;
-  std::string stream;
+  __natsConnection handle;
 };
 
 namespace {
@@ -66,6 +67,7 @@ NatsConnection::NatsConnection(const NatsOptions&, const std::string&, std::chro
   World::the().pass();
   if (!World::the().broker.up) throw_broken();
   impl_->connection = World::the().broker.connect(std::move(errors));
+  impl_->handle.model = impl_->connection.get();
 }
 
 NatsConnection::~NatsConnection() {
@@ -128,16 +130,9 @@ std::size_t NatsConnection::max_payload() const {
   return 1024UL * 1024;
 }
 
-struct JetStreamClient::Subscription {
-  sim::ModelJetStream::Connection* connection = nullptr;
-};
-
-namespace {
-// Of the NatsConnection that is being made: its Impl is out of reach here.
-sim::ModelJetStream::Connection& newest_connection() {
-  return *World::the().broker.connections().back();
+natsConnection* NatsConnection::handle() const {
+  return &impl_->handle;
 }
-}  // namespace
 
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
                                  std::chrono::milliseconds timeout)
@@ -146,14 +141,13 @@ JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& 
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
                                  std::chrono::milliseconds timeout, Answers answers)
     : NatsConnection(options, client_name, timeout, answers),
-      answers_(std::move(answers)),
-      subscription_(std::make_unique<Subscription>(Subscription{&newest_connection()})) {}
+      answers_(std::move(answers)) {}
 
 JetStreamClient::~JetStreamClient() = default;
 
 wire::StreamInfo JetStreamClient::create_stream(const StreamOptions&, const std::string&) {
   World::the().pass();
-  auto& connection = *subscription_->connection;
+  auto& connection = *handle()->model;
   if (!connection.alive || !World::the().broker.up) throw_broken();
   World::the().broker.create_stream();
   const auto info = describe(connection);
@@ -164,7 +158,7 @@ wire::StreamInfo JetStreamClient::create_stream(const StreamOptions&, const std:
 void JetStreamClient::publish(const Message& message, const std::string&,
                               std::uint64_t expected_last) {
   World::the().pass();
-  auto& connection = *subscription_->connection;
+  auto& connection = *handle()->model;
   if (!connection.alive) throw_broken();
   sim::Publish publish;
   publish.subject = message.subject;

@@ -5,6 +5,7 @@
 
 #include "readmodel/jetstream/stream_feed.h"
 #include "readmodel/postgres/target.h"
+#include "tests/simulator/nats_handle.h"
 #include "tests/simulator/world.h"
 
 namespace postrider {
@@ -125,12 +126,6 @@ pqxx::transaction_base& Target::Transaction::sql() {
 
 struct StreamFeed::Raw {};
 
-struct StreamFeed::Subscriptions {
-  sim::ModelJetStream::Connection* connection = nullptr;
-  std::string incarnation;
-  std::uint64_t next = 0;
-};
-
 StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_name,
                        std::chrono::milliseconds timeout, const std::string& notice_subject)
     : StreamFeed(options, client_name, timeout, notice_subject, Mailbox<Raw>::open()) {}
@@ -139,20 +134,17 @@ StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_nam
                        std::chrono::milliseconds timeout, const std::string&, Inbox inbox)
     : NatsConnection(options, client_name, timeout, inbox),
       inbox_(std::move(inbox)),
-      subscriptions_(std::make_unique<Subscriptions>()),
-      heard_(World::the().now) {
-  subscriptions_->connection = World::the().broker.connections().back().get();
-}
+      heard_(World::the().now) {}
 
 StreamFeed::~StreamFeed() = default;
 
 void StreamFeed::open(const std::string&, const std::string&, std::uint64_t seq) {
   World::the().pass();
   const auto& stream = World::the().broker.stream();
-  if (!subscriptions_->connection->alive || !stream)
+  if (!handle()->model->alive || !stream)
     throw Failure(ErrorKind::kBrokerUnavailable, "the connection broke");
-  subscriptions_->incarnation = stream->created;
-  subscriptions_->next = seq;
+  handle()->incarnation = stream->created;
+  handle()->next = seq;
 }
 
 void StreamFeed::ask_for_more() {
@@ -175,14 +167,14 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
   events.clear();
   notices.clear();
   const auto& stream = world.broker.stream();
-  if (!subscriptions_->connection->alive)
+  if (!handle()->model->alive)
     throw Failure(ErrorKind::kBrokerUnavailable, "the connection broke");
   if (!world.broker.up) return;
-  if (!stream || stream->created != subscriptions_->incarnation)
+  if (!stream || stream->created != handle()->incarnation)
     throw Failure(ErrorKind::kBrokerUnavailable, "the consumer is gone");
   heard_ = world.now;
   for (auto n = world.applier_random().below(8); n > 0; --n) {
-    std::uint64_t& next = subscriptions_->next;
+    std::uint64_t& next = handle()->next;
     while (next <= stream->last_seq() && stream->messages[next - 1].gone) ++next;
     if (next > stream->last_seq()) return;
     const sim::Publish& message = stream->messages[next - 1].message;
