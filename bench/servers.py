@@ -1,0 +1,96 @@
+"""Private servers for a benchmark, and the clocks of their processes. Used by the scripts of this folder."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+POSTRIDER = os.environ.get("POSTRIDER_PROGRAM", str(ROOT / "build/release/daemon/postrider"))
+PROGRAMS = ROOT / "build/release/bench"
+
+
+def require_build():
+    for program in (POSTRIDER, PROGRAMS / "publish_floor"):
+        if not os.access(program, os.X_OK):
+            sys.exit("build first: scripts/build release --target postrider bench")
+
+
+class Run:
+    """A finished program: seconds of wall time, seconds of CPU, the most memory it held in KiB, what it printed."""
+
+    def __init__(self, seconds, usage, output):
+        self.seconds, self.output = seconds, output
+        self.cpu, self.memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+
+
+class Servers:
+    """A PostgreSQL cluster and a nats-server in a new folder, gone at the end: `with Servers() as servers`."""
+
+    def __enter__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-bench.", dir="/tmp"))
+        self.folder.chmod(0o711)
+        subprocess.run([POSTRIDER, "dev", "up", "--dir", self.folder], check=True, stdout=subprocess.DEVNULL)
+        exported = re.findall(r"export (\w+)='?([^'\n]*)'?", (self.folder / "dev.env").read_text())
+        # Without a flush a commit: writing the rows is not what is measured, unless a benchmark says so.
+        self.environment = os.environ | dict(exported) | {"PGUSER": "postgres", "PGOPTIONS": "-c synchronous_commit=off"}
+        self.nats_url = self.environment["NATS_URL"]
+        self.config = self.folder / "postrider.toml"
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            for log in self.folder.glob("*.log"):
+                print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-5:]), file=sys.stderr)
+        subprocess.run([POSTRIDER, "dev", "down", "--delete", "--dir", self.folder], stdout=subprocess.DEVNULL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sql(self, statement, database="shop"):
+        command = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement]
+        return subprocess.run(command, env=self.environment, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+    def run(self, command, **environment):
+        """Runs a program to its end; its messages go to programs.log. Raises when it fails."""
+        with open(self.folder / "programs.log", "ab") as log, tempfile.TemporaryFile("w+") as output:
+            start = time.monotonic()
+            child = subprocess.Popen([str(word) for word in command], env=self.environment | environment, stdout=output, stderr=log)
+            _, status, usage = os.wait4(child.pid, 0)
+            seconds = time.monotonic() - start
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode != 0:
+                raise RuntimeError(f"{command[0]} exited with {child.returncode}")
+            output.seek(0)
+            return Run(seconds, usage, output.read())
+
+    def postrider(self, *arguments, **environment):
+        return self.run([POSTRIDER, *arguments, "--config", self.config], **environment)
+
+    def pgbench(self, statement, transactions, clients=4, options=()):
+        """`transactions` in all, shared out to the clients."""
+        script = self.folder / "statement.sql"
+        script.write_text(statement + "\n")
+        return self.run([pgbench(), "-n", "-c", clients, "-j", 1, "-t", transactions // clients, "-f", script, *options, "shop"])
+
+    def cpu(self, server):
+        """Seconds of CPU that `postgres` or `nats` has taken so far, with its processes that have ended."""
+        name = {"postgres": "postmaster.pid", "nats": "nats.pid"}[server]
+        pid = next(self.folder.glob(f"{server}/{name}")).read_text().split()[0]
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def pgbench():
+    return shutil.which("pgbench") or str(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pgbench"))[-1])
+
+
+def record(name, result):
+    """Adds one line to build/bench.jsonl, which scripts/bench makes its tables from."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout.strip()
+    with open(ROOT / "build/bench.jsonl", "a") as file:
+        file.write(json.dumps({"benchmark": name, "revision": revision} | result) + "\n")
