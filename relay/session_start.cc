@@ -186,8 +186,8 @@ void require_slot_as_read(OpenSession& session, const RelayOptions& options) {
 
 // A change of settings takes effect at a WAL position read after the slot was ours: every commit
 // that an older relay can hold lies before it, as nobody older gets the slot again
-// (require_newest_session). A wal store that was closed by hand and is wanted
-// again needs no new epoch, only the row that opens it. True when the row was written.
+// (require_newest_session). A wal store that was closed by hand and is wanted again needs no new
+// epoch, only the row that opens it. True when the row was written.
 bool open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
   const auto wanted = wanted_settings(options);
   const std::uint32_t timeline = session.history.current();

@@ -41,7 +41,8 @@ struct RelayStatus {
   // What the slot keeps, read every few seconds by whoever owns the source, also while the broker
   // is away. Nothing while standing by.
   std::optional<std::int64_t> wal_retained_bytes;
-  std::string standbys_behind;  // that events wait for, for more than a moment: synchronized_standby_slots
+  // Those in synchronized_standby_slots that lack what was flushed a report ago: events wait for them.
+  std::string standbys_behind;
   std::string blocked;             // why a standby can never become the owner; empty: it can
   std::size_t in_flight = 0;
   std::size_t in_flight_bytes = 0;
