@@ -119,7 +119,7 @@ TEST_F(Erasable, AForeignMessageThatWasDeletedAfterTheHaltTakesNoEventsPlace) {
   for (const auto& message : nats_client().read_stream(kStream))
     held += (held.empty() ? "'" : ",'") + message.header("Postrider-Id").value() + "'";
   sql("DELETE FROM outbox.checkpoint WHERE source = 'shop'");
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   auto anew = unconfirmed();
   anew["source.name"] = "\"again\"";
   ASSERT_EQ(postrider({"migrate", "up", "--config", write_config(anew, "new").string()}), 0)
@@ -190,7 +190,7 @@ TEST_F(Halt, OnAMissingStreamThatItMayNotMake) {
 TEST_F(Halt, OnAMissingSlot) {
   emit(10);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   expect_halt(23, "does not exist");
   EXPECT_EQ(sql("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'postrider_shop'"),
             "0")
@@ -200,7 +200,7 @@ TEST_F(Halt, OnAMissingSlot) {
 TEST_F(Halt, OnASlotThatSomebodyMadeAnew) {
   emit(10);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   emit(10);
   sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'pgoutput')");
   expect_halt(24, "beyond what this relay ever confirmed");
@@ -209,7 +209,7 @@ TEST_F(Halt, OnASlotThatSomebodyMadeAnew) {
 TEST_F(Halt, OnATwoPhaseSlot) {
   emit(10);
   catch_up();
-  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+  drop_slot();
   sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'pgoutput', false, true)");
   expect_halt(24, "two_phase");
 }

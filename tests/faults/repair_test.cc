@@ -52,17 +52,6 @@ class Repairing : public Base {
                      {"repair", "--config", this->write_config(settings, "repair").string()});
     return this->postrider(arguments);
   }
-  // A walsender outlives its killed relay for a moment.
-  void drop_slot() {
-    ASSERT_TRUE(dev::wait_until(
-        [&] {
-          return this->sql(
-                     "SELECT active FROM pg_replication_slots "
-                     "WHERE slot_name = 'postrider_shop'") == "f";
-        },
-        kPatience));
-    this->sql("SELECT pg_drop_replication_slot('postrider_shop')");
-  }
   void expect_halt(int exit_code, const Settings& settings = World::quick()) {
     const auto relay = this->start_relay(settings, {}, "halting");
     EXPECT_EQ(relay->wait(kPatience), exit_code) << relay->log();

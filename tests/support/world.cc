@@ -155,6 +155,15 @@ std::string World::sql(const std::string& statement) {
 std::string World::app_sql(const std::string& statement) {
   return query(conninfo("app"), statement);
 }
+void World::drop_slot() {
+  const auto is_free = [this] {
+    return sql("SELECT bool_or(active) FROM pg_replication_slots "
+               "WHERE slot_name = 'postrider_shop'") == "f";
+  };
+  if (!dev::wait_until(is_free, dev::milliseconds{30'000}))
+    throw std::runtime_error("slot postrider_shop is held, or is not there");
+  sql("SELECT pg_drop_replication_slot('postrider_shop')");
+}
 std::string World::superuser() const {
   return conninfo("postgres");
 }

@@ -59,6 +59,8 @@ class World : public ::testing::Test {
   std::string sql(const std::string& statement);
   // The same as the service.
   std::string app_sql(const std::string& statement);
+  // Drops the relay's slot once nobody holds it: a walsender outlives its relay for a moment.
+  void drop_slot();
   [[nodiscard]] std::string superuser() const;
   [[nodiscard]] std::string conninfo(const std::string& role) const;
   [[nodiscard]] Workload::Options writers() const;
