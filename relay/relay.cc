@@ -78,15 +78,15 @@ bool Relay::run_session() {
     spdlog::info("owner of source {}", options_.source.name);
   }
   // The broker first: until it answers, a held replication connection stays as it is.
-  auto client = connect_broker(options_);
+  auto broker = connect_broker(options_);
   keep_held_wal_alive();
   // Proves that JetStream answers, not only NATS. The answer itself is read again when the slot is
   // ours.
-  (void)client->stream_info(options_.stream.name);
+  (void)broker.client->stream_info(options_.stream.name);
   if (preflight_due_ && preflight_) preflight_();
   preflight_due_ = false;
   held_ = {};
-  auto opened = open_session(options_, std::move(client), sql_watch_,
+  auto opened = open_session(options_, std::move(broker), sql_watch_,
                              [this](OpenSession& open) { return await_standbys(open); });
   if (!opened) return true;
   OpenSession& open = *opened;

@@ -68,6 +68,7 @@ Session::Session(const RelayOptions& options, OpenSession open, Control control,
       control_(std::move(control)),
       board_(board),
       client_(std::move(open.client)),
+      publisher_(std::move(open.publisher)),
       wal_(std::move(open.wal)),
       epochs_(std::move(open.epochs)),
       history_(std::move(open.history)),
@@ -131,27 +132,35 @@ bool Session::caught_up() const {
 
 // The first message is sent alone: if it is refused, nothing behind it can have been stored.
 bool Session::may_read() const {
-  return phase_ == Phase::kRunning && (pipelined_ ? window_.has_room(0) : window_.empty());
+  return phase_ == Phase::kRunning && !publisher_->backed_up() &&
+         (pipelined_ ? window_.has_room(0) : window_.empty());
 }
 
 void Session::wait() {
+  if (std::exchange(unsent_, false)) {
+    publisher_->flush();
+    POSTRIDER_FAILPOINT("publish.after_flush");
+  }
   if (input_left_ && may_read()) return;
-  std::array<pollfd, 4> entries{{{control_.wake.fd(), POLLIN, 0},
-                                 {client_->answers_fd(), POLLIN, 0},
-                                 {confirmer_.fd(), POLLIN, 0},
-                                 {wal_->socket(), 0, 0}}};
-  if (may_read()) entries[3].events |= POLLIN;
-  if (wal_->wants_write()) entries[3].events |= POLLOUT;
+  std::array<pollfd, 5> entries{{{control_.wake.fd(), POLLIN, 0},
+                                 {wal_->socket(), 0, 0},
+                                 {publisher_->fd(), POLLIN, 0},
+                                 {client_->errors_fd(), POLLIN, 0},
+                                 {confirmer_.fd(), POLLIN, 0}}};
+  auto& wal = entries[1];
+  if (may_read()) wal.events |= POLLIN;
+  if (wal_->wants_write()) wal.events |= POLLOUT;
+  if (publisher_->backed_up()) entries[2].events |= POLLOUT;
   const auto longest = std::min({kLongestWait, options_.ack_timeout / 4, until_announcement(),
                                  status_owed_ ? kReplyInterval : kLongestWait,
                                  options_.until_caught_up ? kCatchUpStatusInterval : kLongestWait});
   ::poll(entries.data(), entries.size(), static_cast<int>(longest.count()));
   if (entries[0].revents != 0) control_.wake.clear();
-  if ((entries[3].revents & POLLOUT) != 0) wal_->flush();
+  if ((wal.revents & POLLOUT) != 0) wal_->flush();
   // A dead connection is reported even when nothing was asked for: left alone, it would make this
   // loop spin until the window has room.
-  if (entries[3].events == 0 && entries[3].revents != 0) wal_->consume_input();
-  socket_readable_ = (entries[3].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+  if (wal.events == 0 && wal.revents != 0) wal_->consume_input();
+  socket_readable_ = (wal.revents & (POLLIN | POLLERR | POLLHUP)) != 0;
 }
 
 // Rounded up, as poll() counts: never a turn before its time.
@@ -163,7 +172,8 @@ milliseconds Session::until_announcement() const {
 }
 
 void Session::take_answers() {
-  client_->take_answers(answers_);
+  publisher_->take_answers(answers_);
+  if (answers_.empty()) client_->throw_if_broken();
   // Read again behind them: where the process stood still before, they would else count as
   // published long ago, and be confirmed before the broker has synced them.
   now_ = std::chrono::steady_clock::now();
@@ -336,7 +346,8 @@ bool Session::publish(const AssembledEvent& event, std::optional<Lsn> commit_end
   announcer_.on_assigned(mark);
   window_.push({.mark = mark, .bytes = message_.size(), .commit_end = commit_end});
   // From here until its answer we do not know whether the broker stores it.
-  client_->publish(message_, options_.stream.name, expected_last);
+  publisher_->publish(message_, options_.stream.name, expected_last);
+  unsent_ = true;
   POSTRIDER_FAILPOINT("publish.after_send");
   return true;
 }
@@ -390,7 +401,8 @@ void Session::announce_if_due() {
   notice_.ordinal = claim->newest.ordinal;
   notice_.position = claim->newest.position;
   notice_.epoch = claim->newest.epoch;
-  client_->announce(coverage_subject(options_.source.name), notice_.to_string());
+  publisher_->announce(coverage_subject(options_.source.name), notice_.to_string());
+  unsent_ = true;
 }
 
 // A caught-up walsender says so before it sleeps, but only while we are known to be behind it. So a

@@ -114,6 +114,7 @@ class Session {
 
   // Destroyed in reverse: the confirmer uses the client.
   std::unique_ptr<JetStreamClient> client_;
+  std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<ReplicationConnection> wal_;
   Epochs epochs_;
   TimelineHistory history_;
@@ -142,6 +143,7 @@ class Session {
   SteadyTime now_;
   Message message_;
   std::vector<wire::PubAck> answers_;
+  bool unsent_ = false;     // published, and not yet handed to the socket
   bool input_left_ = true;  // frames may wait in libpq's buffer
   // What is left of a message that holds several changes. Like frames, they wait for room.
   bool backfill_left_ = false;

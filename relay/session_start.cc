@@ -211,9 +211,18 @@ std::string stream_subjects(const RelayOptions& options) {
   return options.source.name + ".>";
 }
 
-std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options) {
+Broker connect_broker(const RelayOptions& options) {
+  return {connect_client(options), connect_publisher(options)};
+}
+
+std::unique_ptr<JetStreamClient> connect_client(const RelayOptions& options) {
   return std::make_unique<JetStreamClient>(options.nats, "postrider relay " + options.source.name,
                                            kConnectTimeout);
+}
+
+std::unique_ptr<Publisher> connect_publisher(const RelayOptions& options) {
+  return std::make_unique<Publisher>(
+      options.nats, "postrider relay " + options.source.name + " publisher", kConnectTimeout);
 }
 
 // Before an epoch is opened that captures: from then on every session asks for the capture
@@ -253,10 +262,10 @@ Facts gather_facts(const RelayOptions& options, NatsConnection& client,
 }
 
 std::optional<OpenSession> open_session(const RelayOptions& options,
-                                        std::unique_ptr<JetStreamClient> client, SqlWatch& watch,
+                                        Broker broker, SqlWatch& watch,
                                         const AwaitStandbys& await_standbys) {
   OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
-                      std::move(client));
+                      std::move(broker));
   Source& source = session.source;
   source.require_schema(latest_service_schema_version());
 

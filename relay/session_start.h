@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "relay/jetstream/client.h"
+#include "relay/jetstream/publisher.h"
 #include "relay/options.h"
 #include "relay/postgres/replication.h"
 #include "relay/postgres/source.h"
@@ -15,13 +16,21 @@
 
 namespace postrider {
 
+struct Broker {
+  std::unique_ptr<JetStreamClient> client;
+  std::unique_ptr<Publisher> publisher;
+};
+
 // Everything that a running session needs.
 struct OpenSession {
-  OpenSession(Source control, std::unique_ptr<JetStreamClient> broker)
-      : source(std::move(control)), client(std::move(broker)) {}
+  OpenSession(Source control, Broker broker)
+      : source(std::move(control)),
+        client(std::move(broker.client)),
+        publisher(std::move(broker.publisher)) {}
 
   Source source;
   std::unique_ptr<JetStreamClient> client;
+  std::unique_ptr<Publisher> publisher;
   std::unique_ptr<ReplicationConnection> wal;
   Checkpoint checkpoint;
   Start start;
@@ -35,7 +44,11 @@ struct OpenSession {
 
 // Connects to the broker first, so that a session never takes the slot from a held connection in
 // vain.
-[[nodiscard]] std::unique_ptr<JetStreamClient> connect_broker(const RelayOptions& options);
+[[nodiscard]] Broker connect_broker(const RelayOptions& options);
+// For who only asks.
+[[nodiscard]] std::unique_ptr<JetStreamClient> connect_client(const RelayOptions& options);
+// For who publishes.
+[[nodiscard]] std::unique_ptr<Publisher> connect_publisher(const RelayOptions& options);
 
 // Waits until the standbys that a failover slot waits for have what the session has written so far.
 // False when it was asked to stop.
@@ -44,8 +57,7 @@ using AwaitStandbys = std::function<bool(OpenSession&)>;
 // Opens a session with a broker that answers. Nothing when `await_standbys`, which is called for a
 // failover slot alone, said false. Throws Failure. `watch` outlives the session.
 [[nodiscard]] std::optional<OpenSession> open_session(const RelayOptions& options,
-                                                      std::unique_ptr<JetStreamClient> client,
-                                                      SqlWatch& watch,
+                                                      Broker broker, SqlWatch& watch,
                                                       const AwaitStandbys& await_standbys);
 
 // What both servers say about the source, read one after another: the input of decide(). The stream

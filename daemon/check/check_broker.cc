@@ -1,7 +1,5 @@
 #include "daemon/check/check_broker.h"
 
-#include <poll.h>
-
 #include <optional>
 #include <string>
 
@@ -61,7 +59,7 @@ std::optional<wire::StreamInfo> check_stream(const RelayOptions& options, JetStr
 void check_request(const RelayOptions& options, const std::string& subject, const std::string& body,
                    CheckLevel refused, std::vector<CheckLine>& lines) {
   try {
-    (void)connect_broker(options)->request(subject, body);
+    (void)connect_client(options)->request(subject, body);
     lines.push_back({CheckLevel::kOk, "NATS permissions", "may ask " + subject, ""});
   } catch (const Failure& failure) {
     const auto& error = failure.error();
@@ -85,20 +83,26 @@ void check_requests(const RelayOptions& options, bool stream_exists,
                 stream_exists ? CheckLevel::kWarn : CheckLevel::kFail, lines);
 }
 
-// Whether we may publish on the source's subjects. The message names a stream that cannot be the
-// right one, so JetStream refuses it in any case; where the right is missing, the server says so
-// instead of answering.
-bool check_publish(const RelayOptions& options, JetStreamClient& client,
-                   std::vector<CheckLine>& lines) {
-  const std::string subject = options.source.name + ".postrider.check";
+std::string probe_subject(const RelayOptions& options) {
+  return options.source.name + ".postrider.check";
+}
+
+// Names a stream that cannot be the right one, so that JetStream refuses it in any case.
+void publish_probe(const RelayOptions& options, Publisher& publisher) {
   Message probe;
-  probe.subject = subject;
-  client.publish(probe, options.stream.name + "-no-such-stream", 0);
-  pollfd entry{client.answers_fd(), POLLIN, 0};
-  const bool answered = ::poll(&entry, 1, static_cast<int>(kTimeout.count())) > 0;
+  probe.subject = probe_subject(options);
+  publisher.publish(probe, options.stream.name + "-no-such-stream", 0);
+}
+
+// Whether we may publish on the source's subjects: where the right is missing, the server says so
+// instead of answering.
+bool check_publish(const RelayOptions& options, Publisher& publisher,
+                   std::vector<CheckLine>& lines) {
+  const std::string subject = probe_subject(options);
+  publish_probe(options, publisher);
   std::vector<wire::PubAck> answers;
   try {
-    client.take_answers(answers);
+    publisher.await_answers(answers, std::chrono::steady_clock::now() + kTimeout);
   } catch (const Failure& failure) {
     lines.push_back({CheckLevel::kFail, "NATS permissions", failure.error().context,
                      "allow the relay's user to publish on " + stream_subjects(options) +
@@ -106,6 +110,7 @@ bool check_publish(const RelayOptions& options, JetStreamClient& client,
                      true});
     return false;
   }
+  const bool answered = !answers.empty();
   if (answered)
     lines.push_back({CheckLevel::kOk, "NATS permissions", "may publish on " + subject, ""});
   else
@@ -116,20 +121,16 @@ bool check_publish(const RelayOptions& options, JetStreamClient& client,
   return answered;
 }
 
-// Nobody answers a notice, so the right to publish one shows by the server's silence: it has
-// handled it once it answers what came after, and its complaint follows within a moment. Readers
-// ignore what is no notice.
-void check_announce(const RelayOptions& options, JetStreamClient& client,
+// Nobody answers a notice, so the right to publish one shows by the server's silence: its complaint
+// comes before its answer to what was published next. Readers ignore what is no notice.
+void check_announce(const RelayOptions& options, Publisher& publisher,
                     std::vector<CheckLine>& lines) {
-  constexpr int kComplaintMs = 50;
   const std::string subject = coverage_subject(options.source.name);
   std::vector<wire::PubAck> answers;
   try {
-    client.announce(subject, "check");
-    (void)client.stream_info(options.stream.name);
-    pollfd entry{client.answers_fd(), POLLIN, 0};
-    ::poll(&entry, 1, kComplaintMs);
-    client.take_answers(answers);
+    publisher.announce(subject, "check");
+    publish_probe(options, publisher);
+    publisher.await_answers(answers, std::chrono::steady_clock::now() + kTimeout);
   } catch (const Failure& failure) {
     lines.push_back({CheckLevel::kFail, "relay.announce", failure.error().context,
                      "allow the relay's user to publish on " + subject +
@@ -223,20 +224,21 @@ void check_false_duplicates(const RelayOptions& options,
 void check_broker(const RelayOptions& options, const OutboxLimits& limits,
                   std::vector<CheckLine>& lines) {
   try {
-    const auto client = connect_broker(options);
+    const auto client = connect_client(options);
     lines.push_back({CheckLevel::kOk, "NATS", "connected to server " + client->server_id(), ""});
     const auto version = check_version(*client, lines);
     const auto stream = check_stream(options, *client, lines);
     // A stream without acknowledgements answers nothing; its setting is refused anyway.
     const bool answers = !stream || !stream->no_ack;
-    const bool may_publish = answers && check_publish(options, *client, lines);
+    const auto publisher = connect_publisher(options);
+    const bool may_publish = answers && check_publish(options, *publisher, lines);
     check_payload(limits, *client, lines);
     check_parts(options, *client, lines);
     check_message_size(options, limits, *client, lines);
     check_false_duplicates(options, version, stream, lines);
     check_requests(options, stream.has_value(), lines);
     // Last: a refusal breaks the connection for everything after it.
-    if (may_publish && options.announce) check_announce(options, *client, lines);
+    if (may_publish && options.announce) check_announce(options, *publisher, lines);
   } catch (const Failure& failure) {
     lines.push_back({CheckLevel::kUnknown, "NATS", failure.error().context,
                      failure.error().remedy.empty()

@@ -97,7 +97,7 @@ int run_tail(const Config& config, const TailOptions& options) {
     stop = true;
     wake.signal();
   });
-  const auto client = connect_broker(config.relay);
+  const auto client = connect_client(config.relay);
   StreamReader tail(*client, config.relay);
   if (!options.from) {
     tail.from_now();

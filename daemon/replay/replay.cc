@@ -70,6 +70,8 @@ ReplayResult Replay::run(const std::atomic<bool>& stop) {
   while (true) {
     try {
       JetStreamClient client(relay_.nats, "postrider replay", kConnectTimeout);
+      publisher_ =
+          std::make_unique<Publisher>(relay_.nats, "postrider replay publisher", kConnectTimeout);
       open(client);
       bool more = true;
       while (more && !stop) {
@@ -185,7 +187,7 @@ bool Replay::carry(JetStreamClient& client) {
   bool more = true;
   for (auto& [seq, message] : chunk)
     if (more) more = take(message, client);
-  await_answers(client);
+  await_answers();
   next_ = last + 1;
   if (more && next_ > end_) require_end(client);
   return more && next_ <= end_;
@@ -237,7 +239,7 @@ void Replay::publish(wire::StoredMessage& message, const PositionHeader& place,
                   "raise the broker's max_payload, or give a shorter --prefix");
   POSTRIDER_FAILPOINT("replay.before_publish");
   // From here until its answer we do not know whether the broker stores it.
-  client.publish(message_, target_.name, target_seq_ + in_flight_);
+  publisher_->publish(message_, target_.name, target_seq_ + in_flight_);
   POSTRIDER_FAILPOINT("replay.after_publish");
   ++in_flight_;
 }
@@ -259,16 +261,12 @@ void Replay::require_unbroken(JetStreamClient& client, const PositionHeader& hea
   result_.voids += header.ordinal - wanted;
 }
 
-void Replay::await_answers(JetStreamClient& client) {
+void Replay::await_answers() {
   const auto deadline = Clock::now() + relay_.ack_timeout;
   std::vector<wire::PubAck> answers;
   while (in_flight_ > 0) {
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now()).count();
-    pollfd entry{client.answers_fd(), POLLIN, 0};
-    if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) == 0)
-      throw Failure(ErrorKind::kPublishInDoubt, "no acknowledgement in time");
-    answers.clear();
-    client.take_answers(answers);
+    publisher_->await_answers(answers, deadline);
+    if (answers.empty()) throw Failure(ErrorKind::kPublishInDoubt, "no acknowledgement in time");
     for (const auto& answer : answers) {
       if (answer.outcome != wire::PubAck::Outcome::kStored || answer.seq != target_seq_ + 1)
         throw Failure(answer.outcome == wire::PubAck::Outcome::kRefused

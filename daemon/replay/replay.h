@@ -20,6 +20,7 @@
 #include "daemon/replay/copy.h"
 #include "daemon/replay/range.h"
 #include "relay/jetstream/client.h"
+#include "relay/jetstream/publisher.h"
 
 namespace postrider {
 
@@ -61,7 +62,7 @@ class Replay {
   void publish(wire::StoredMessage& message, const PositionHeader& place, JetStreamClient& client);
   void require_unbroken(JetStreamClient& client, const PositionHeader& header);
   void require_end(JetStreamClient& client) const;
-  void await_answers(JetStreamClient& client);
+  void await_answers();
 
   const RelayOptions& relay_;
   ReplayRange range_;
@@ -69,6 +70,7 @@ class Replay {
   StreamOptions target_;
   bool dry_run_;
 
+  std::unique_ptr<Publisher> publisher_;  // of one try
   bool begun_ = false;
   // Of the source's stream.
   std::string incarnation_;

@@ -189,7 +189,7 @@ StatusReport collect_status(const RelayOptions& options) {
   report.stream_name = options.stream.name;
   attempt(report, "PostgreSQL", [&] { collect_source(options, report); });
   attempt(report, "NATS", [&] {
-    const auto client = connect_broker(options);
+    const auto client = connect_client(options);
     collect_broker(options, *client, report);
     attempt(report, "backlog", [&] { count_unpublished(options, *client, report); });
   });

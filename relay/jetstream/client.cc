@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/jetstream/nats_library.h"
+#include "base/jetstream/mailbox.h"
 
 namespace postrider {
 namespace {
@@ -30,38 +30,15 @@ std::string stream_config(const StreamOptions& options, const std::string& subje
   return config.dump();
 }
 
-void on_answer(natsConnection*, natsSubscription*, natsMsg* message, void* key) {
-  const Owned<natsMsg> owned(message);
-  const auto answers = Mailbox<wire::PubAck>::find(key);
-  if (!answers) return;
-  wire::PubAck ack;
-  if (natsMsg_IsNoResponders(message)) {
-    ack.outcome = wire::PubAck::Outcome::kNoResponder;
-  } else {
-    ack = wire::parse_pub_ack(
-        {natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
-  }
-  answers->put(std::move(ack));
-}
-
 }  // namespace
 
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
                                  std::chrono::milliseconds timeout)
-    : JetStreamClient(options, client_name, timeout, Mailbox<wire::PubAck>::open()) {}
+    : JetStreamClient(options, client_name, timeout, Mailbox<std::monostate>::open()) {}
 
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
-                                 std::chrono::milliseconds timeout, Answers answers)
-    : NatsConnection(options, client_name, timeout, answers),
-      answers_(std::move(answers)),
-      reply_subject_(new_inbox()) {
-  natsSubscription* subscription = nullptr;
-  check(natsConnection_Subscribe(&subscription, handle(), reply_subject_.c_str(), &on_answer,
-                                 answers_->key()),
-        "subscribe to " + reply_subject_);
-  keep(subscription);
-  check(natsSubscription_SetPendingLimits(subscription, -1, -1), "pending limits");
-}
+                                 std::chrono::milliseconds timeout, Errors errors)
+    : NatsConnection(options, client_name, timeout, errors), errors_(std::move(errors)) {}
 
 JetStreamClient::~JetStreamClient() = default;
 
@@ -80,22 +57,6 @@ wire::StreamInfo JetStreamClient::create_stream(const StreamOptions& options,
         refused ? "change [stream] in the configuration, or create the stream yourself" : "");
   }
   return value_or_throw(wire::parse_stream_info(answer));
-}
-
-void JetStreamClient::publish(const Message& message, const std::string& stream,
-                              std::uint64_t expected_last) {
-  natsMsg* raw = nullptr;
-  check(natsMsg_Create(&raw, message.subject.c_str(), reply_subject_.c_str(),
-                       message.payload.data(), static_cast<int>(message.payload.size())),
-        "message");
-  const Owned<natsMsg> owned(raw);
-  for (const auto& [name, value] : message.headers)
-    check(natsMsgHeader_Set(raw, name.c_str(), value.c_str()), "header " + name);
-  check(natsMsgHeader_Set(raw, "Nats-Expected-Stream", stream.c_str()), "header");
-  check(
-      natsMsgHeader_Set(raw, "Nats-Expected-Last-Sequence", std::to_string(expected_last).c_str()),
-      "header");
-  check(natsConnection_PublishMsg(handle(), raw), "publish to " + message.subject);
 }
 
 }  // namespace postrider

@@ -1,20 +1,16 @@
-// The relay's connection to NATS: it makes the stream, and pipelines publishes whose answers arrive
-// on a queue.
+// What the relay asks of JetStream beside publishing (publisher.h): it makes the stream, reads it,
+// and is told when the broker is gone.
 //
-// publish() belongs to one thread. Answers are handed over by a thread of nats.c. Errors as
-// NatsConnection has them.
+// Thread-safe, and errors, as NatsConnection has them.
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
+#include <variant>
 
 #include "base/jetstream/connection.h"
 #include "relay/options.h"
-#include "relay/route/encoder.h"
-#include "relay/wire/pub_ack.h"
 
 namespace postrider {
 
@@ -27,23 +23,19 @@ class JetStreamClient : public NatsConnection {
 
   wire::StreamInfo create_stream(const StreamOptions& options, const std::string& subjects);
 
-  // Hands one message to the connection's buffer. After this returns we do not know whether the
-  // broker will store it, until its answer arrives or the stream is read. `expected_last` is the
-  // fence.
-  void publish(const Message& message, const std::string& stream, std::uint64_t expected_last);
-  // Becomes readable (eventfd) when take_answers() has something, or the connection broke.
-  [[nodiscard]] int answers_fd() const { return answers_->fd(); }
-  // Moves the answers that have arrived into `answers`. Throws when the connection broke or the
-  // broker reported an error that belongs to no answer, such as a permission violation.
-  void take_answers(std::vector<wire::PubAck>& answers) { answers_->take(answers); }
+  // Becomes readable (eventfd) when throw_if_broken() would throw.
+  [[nodiscard]] int errors_fd() const { return errors_->fd(); }
+  // Throws when the connection broke or the broker reported an error that belongs to no answer.
+  void throw_if_broken() const {
+    if (auto error = errors_->error()) throw Failure(*std::move(error));
+  }
 
  private:
-  using Answers = std::shared_ptr<Mailbox<wire::PubAck>>;
+  using Errors = std::shared_ptr<Mailbox<std::monostate>>;
   JetStreamClient(const NatsOptions& options, const std::string& client_name,
-                  std::chrono::milliseconds timeout, Answers answers);
+                  std::chrono::milliseconds timeout, Errors errors);
 
-  Answers answers_;
-  std::string reply_subject_;
+  Errors errors_;
 };
 
 }  // namespace postrider

@@ -64,6 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
                       "stream.before_create=kill", "stream.after_create=kill",
                       "stream.after_bind=kill", "publish.before_send=kill@700",
                       "publish.after_send=kill", "publish.after_send=kill@700",
+                      "publish.after_flush=kill@1", "publish.after_flush=kill@5",
                       "publish.mid_transaction=kill@333", "ack.before_handle=kill@1",
                       "ack.before_handle=kill@500", "ack.after_handle=kill@500",
                       "confirm.before_proof=kill", "confirm.before_checkpoint=kill",

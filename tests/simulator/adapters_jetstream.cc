@@ -1,9 +1,11 @@
-// The relay's JetStream adapter over the model, in place of base/jetstream/connection.cc,
-// base/jetstream/mailbox.cc and relay/jetstream/client.cc.
+// The relay's JetStream adapters over the model, in place of base/jetstream/connection.cc,
+// base/jetstream/mailbox.cc, relay/jetstream/client.cc and relay/jetstream/publisher.cc.
 #include <algorithm>
 #include <utility>
 
+#include "base/jetstream/mailbox.h"
 #include "relay/jetstream/client.h"
+#include "relay/jetstream/publisher.h"
 #include "tests/simulator/nats_handle.h"
 #include "tests/simulator/world.h"
 
@@ -124,8 +126,6 @@ std::optional<wire::StoredMessage> NatsConnection::message_from(const std::strin
   return std::nullopt;
 }
 
-void NatsConnection::announce(const std::string&, std::string_view) {}
-
 std::size_t NatsConnection::max_payload() const {
   return 1024UL * 1024;
 }
@@ -136,12 +136,12 @@ natsConnection* NatsConnection::handle() const {
 
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
                                  std::chrono::milliseconds timeout)
-    : JetStreamClient(options, client_name, timeout, Mailbox<wire::PubAck>::open()) {}
+    : JetStreamClient(options, client_name, timeout, Mailbox<std::monostate>::open()) {}
 
 JetStreamClient::JetStreamClient(const NatsOptions& options, const std::string& client_name,
-                                 std::chrono::milliseconds timeout, Answers answers)
-    : NatsConnection(options, client_name, timeout, answers),
-      answers_(std::move(answers)) {}
+                                 std::chrono::milliseconds timeout, Errors errors)
+    : NatsConnection(options, client_name, timeout, errors),
+      errors_(std::move(errors)) {}
 
 JetStreamClient::~JetStreamClient() = default;
 
@@ -155,10 +155,44 @@ wire::StreamInfo JetStreamClient::create_stream(const StreamOptions&, const std:
   return info;
 }
 
-void JetStreamClient::publish(const Message& message, const std::string&,
-                              std::uint64_t expected_last) {
+struct Publisher::Impl {
+  std::shared_ptr<Mailbox<wire::PubAck>> answers = Mailbox<wire::PubAck>::open();
+  std::shared_ptr<sim::ModelJetStream::Connection> connection;
+};
+
+Publisher::Publisher(const NatsOptions&, const std::string&, std::chrono::milliseconds)
+    : impl_(std::make_unique<Impl>()) {
   World::the().pass();
-  auto& connection = *handle()->model;
+  if (!World::the().broker.up) throw_broken();
+  impl_->connection = World::the().broker.connect(impl_->answers);
+}
+
+Publisher::~Publisher() {
+  if (!impl_->connection) return;
+  impl_->connection->client_gone = true;
+  impl_->connection->alive = false;
+  impl_->connection->mailbox.reset();
+}
+
+int Publisher::fd() const {
+  return -1;
+}
+
+bool Publisher::backed_up() const {
+  return false;
+}
+
+void Publisher::flush() {}
+
+void Publisher::announce(std::string_view, std::string_view) {}
+
+void Publisher::take_answers(std::vector<wire::PubAck>& answers) {
+  impl_->answers->take(answers);
+}
+
+void Publisher::publish(const Message& message, const std::string&, std::uint64_t expected_last) {
+  World::the().pass();
+  auto& connection = *impl_->connection;
   if (!connection.alive) throw_broken();
   sim::Publish publish;
   publish.subject = message.subject;

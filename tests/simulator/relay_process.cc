@@ -118,7 +118,7 @@ void World::relay_main(Relay& relay) {
         held.reset();
         if (!acquire(relay)) return;
       }
-      auto client = connect_broker(relay.options);
+      auto connected = connect_broker(relay.options);
       if (held) {
         try {
           held->send_status(Lsn{}, Lsn{}, false);
@@ -126,9 +126,9 @@ void World::relay_main(Relay& relay) {
           held.reset();
         }
       }
-      (void)client->stream_info(relay.options.stream.name);
+      (void)connected.client->stream_info(relay.options.stream.name);
       held.reset();
-      auto opened = open_session(relay.options, std::move(client), watch,
+      auto opened = open_session(relay.options, std::move(connected), watch,
                                  [](OpenSession&) { return true; });
       OpenSession& open = *opened;
       ++sessions;

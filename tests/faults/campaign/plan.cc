@@ -68,10 +68,11 @@ constexpr std::array kRelayPlaces{
     Place{"session.before_open", 1},        Place{"session.after_open", 1},
     Place{"session.before_read_mark", 1},   Place{"session.after_read_mark", 1},
     Place{"publish.before_send", 3000},     Place{"publish.after_send", 3000},
-    Place{"publish.mid_transaction", 2000}, Place{"ack.before_handle", 2000},
-    Place{"ack.after_handle", 2000},        Place{"confirm.before_proof", 2},
-    Place{"confirm.before_checkpoint", 2},  Place{"confirm.after_checkpoint", 2},
-    Place{"confirm.before_status", 2},      Place{"confirm.after_status", 2},
+    Place{"publish.after_flush", 100},      Place{"publish.mid_transaction", 2000},
+    Place{"ack.before_handle", 2000},       Place{"ack.after_handle", 2000},
+    Place{"confirm.before_proof", 2},       Place{"confirm.before_checkpoint", 2},
+    Place{"confirm.after_checkpoint", 2},   Place{"confirm.before_status", 2},
+    Place{"confirm.after_status", 2},
 };
 constexpr std::array kApplierPlaces{
     Place{"apply.before_begin", 12},

@@ -1,0 +1,207 @@
+#include "base/nats/link.h"
+
+#include <openssl/rand.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "base/jetstream/nats_library.h"
+#include "base/nats/identity.h"
+
+namespace postrider::nats {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kDefaultPort = "4222";
+constexpr std::size_t kReusedBytes = 1024UL * 1024;
+
+// What the server says is text for people; its first words are fixed. Source: nats-server,
+// errors.go.
+Failure failure_of(std::string_view refusal) {
+  std::string lower(refusal);
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  ErrorKind kind = ErrorKind::kBrokerUnavailable;
+  for (const auto* text :
+       {"permissions violation", "authorization violation", "authentication expired",
+        "authentication revoked", "account authentication expired"})
+    if (lower.find(text) != std::string::npos) kind = ErrorKind::kNoPermission;
+  if (lower.starts_with("maximum payload violation")) kind = ErrorKind::kTooLarge;
+  return {kind, "NATS reports: " + std::string(refusal), remedy_of(kind)};
+}
+
+bool wants_tls(const NatsOptions& options) {
+  return !options.tls_ca_file.empty() || !options.tls_cert_file.empty();
+}
+
+// %40 and its like, which a password may need.
+std::string unescaped(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::sscanf(std::string(text.substr(i + 1, 2)).c_str(), "%2x", &value) == 1) {
+      plain += static_cast<char>(value);
+      i += 2;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
+template <class T>
+T value_of(const Json& info, const char* name, T otherwise) {
+  const auto found = info.find(name);
+  try {
+    return found == info.end() ? otherwise : found->get<T>();
+  } catch (const Json::exception&) {
+    return otherwise;
+  }
+}
+
+}  // namespace
+
+// scheme://user:password@host:port, of which only the host must be there.
+std::vector<Link::Server> Link::servers_of(const std::string& urls) {
+  std::vector<Server> servers;
+  std::istringstream text(urls);
+  for (std::string url; std::getline(text, url, ',');) {
+    std::erase_if(url, [](char c) { return c == ' '; });
+    if (url.empty()) continue;
+    Server server;
+    std::string_view rest = url;
+    if (const auto scheme = rest.find("://"); scheme != std::string_view::npos) {
+      server.tls = rest.substr(0, scheme) == "tls";
+      rest.remove_prefix(scheme + 3);
+    }
+    if (const auto at = rest.rfind('@'); at != std::string_view::npos) {
+      const auto who = rest.substr(0, at);
+      const auto colon = std::min(who.find(':'), who.size());
+      server.user = unescaped(who.substr(0, colon));
+      if (colon < who.size()) server.password = unescaped(who.substr(colon + 1));
+      rest.remove_prefix(at + 1);
+    }
+    rest = rest.substr(0, rest.find('/'));
+    server.text = rest;
+    const auto bracket = rest.starts_with('[') ? rest.find(']') : std::string_view::npos;
+    const auto colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
+    server.port = colon == std::string_view::npos ? kDefaultPort : rest.substr(colon + 1);
+    server.host =
+        bracket == std::string_view::npos ? rest.substr(0, colon) : rest.substr(1, bracket - 1);
+    servers.push_back(std::move(server));
+  }
+  return servers;
+}
+
+Link::Link(const NatsOptions& options, const std::string& client_name,
+           std::chrono::milliseconds timeout)
+    : inbox_prefix_(options.inbox_prefix) {
+  auto servers = servers_of(options.url);
+  std::ranges::shuffle(servers, std::random_device());
+  std::optional<Error> error;
+  for (const auto& server : servers) {
+    try {
+      connect(server, options, client_name, std::chrono::steady_clock::now() + timeout);
+      return;
+    } catch (const Failure& failure) {
+      socket_.reset();
+      reader_ = ServerReader();
+      out_.clear();
+      error = failure.error();
+      error->context = "cannot connect to " + server.text + ": " + error->context;
+    }
+  }
+  if (!error) error = Error{ErrorKind::kConfiguration, "nats.url names no server", ""};
+  throw Failure(*error);
+}
+
+void Link::connect(const Server& server, const NatsOptions& options, const std::string& client_name,
+                   Deadline deadline) {
+  socket_ = std::make_unique<Socket>(server.host, server.port, deadline);
+  Json info;
+  while (info.is_null()) {
+    const auto operation = next();
+    if (operation) {
+      const auto* said = std::get_if<ServerInfo>(&*operation);
+      info =
+          said == nullptr ? Json() : Json::parse(said->json, nullptr, /*allow_exceptions=*/false);
+      if (!info.is_object())
+        throw Failure(ErrorKind::kBrokerUnavailable, "what answers there is no NATS server");
+    } else if (receive() == 0) {
+      socket_->await(POLLIN, deadline);
+    }
+  }
+  const bool tls = server.tls || wants_tls(options);
+  const bool required = value_of(info, "tls_required", false);
+  if (tls && !required && !value_of(info, "tls_available", false))
+    throw Failure(ErrorKind::kBrokerUnavailable, "TLS is asked for, and the server has none");
+  if (tls || required) socket_->start_tls(options, server.host, deadline);
+  if (!value_of(info, "headers", false))
+    throw Failure(ErrorKind::kBrokerUnavailable, "the server knows no headers");
+
+  Json hello = {{"verbose", false},    {"pedantic", false}, {"tls_required", tls},
+                {"name", client_name}, {"lang", "C++"},     {"version", "1"},
+                {"protocol", 1},       {"headers", true},   {"no_responders", true}};
+  add_identity(options, server.user, server.password, value_of(info, "nonce", std::string()),
+               hello);
+  out_ = "CONNECT " + hello.dump() + "\r\nPING\r\n";
+  await_pong(deadline);
+}
+
+void Link::await_pong(Deadline deadline) {
+  while (true) {
+    flush();
+    while (const auto operation = next())
+      if (std::holds_alternative<Pong>(*operation)) return;
+    if (receive() == 0)
+      socket_->await(static_cast<short>(POLLIN | (backed_up() ? POLLOUT : 0)), deadline);
+  }
+}
+
+void Link::flush() {
+  backed_up_ = false;
+  while (!out_.empty()) {
+    const auto taken = socket_->write(out_);
+    backed_up_ = taken == 0;
+    if (backed_up_) return;
+    if (taken < out_.size()) {
+      out_.erase(0, taken);
+      continue;
+    }
+    out_.clear();
+    if (out_.capacity() > kReusedBytes) std::string().swap(out_);
+  }
+}
+
+std::size_t Link::receive() {
+  const auto bytes = socket_->read(reader_.room());
+  reader_.took(bytes);
+  return bytes;
+}
+
+std::optional<ServerOperation> Link::next() {
+  auto operation = value_or_throw(reader_.next());
+  if (!operation) return operation;
+  if (std::holds_alternative<Ping>(*operation)) out_ += "PONG\r\n";
+  if (const auto* refusal = std::get_if<Refusal>(&*operation)) throw failure_of(refusal->text);
+  return operation;
+}
+
+std::string Link::new_inbox() const {
+  constexpr std::string_view kDigits =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  constexpr std::size_t kLength = 16;  // 95 bits
+  std::string inbox = inbox_prefix_ + ".";
+  std::array<unsigned char, kLength> random{};
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
+    throw Failure(ErrorKind::kInternal, "no random numbers");
+  for (const unsigned char byte : random) inbox += kDigits[byte % kDigits.size()];
+  return inbox;
+}
+
+}  // namespace postrider::nats
