@@ -170,12 +170,78 @@ TEST_F(Emit, StoresWhatItWasGiven) {
             id + "|a.b|k|t|image/png|{\"h\": \"v\"}|\\x00ff|t");
 }
 
+// The usual event has a way of its own; whatever stands on the border is stored all the same.
+TEST_F(Emit, StoresTheSameOnItsShortAndOnItsLongWay) {
+  const char* const payloads[] = {"'{}'",
+                                  "'null'",
+                                  R"('{"a": "\u00e9\u20ac"}')",
+                                  "to_jsonb(repeat('x', 2698))",
+                                  "to_jsonb(repeat('x', 2699))",
+                                  "to_jsonb(repeat(U&'\\00e9', 1400))",
+                                  "to_jsonb(repeat('x', 100000))"};
+  const char* const texts[] = {
+      "NULL",  "''",         "' '",  "'k'", "' k'", "'k '", "'k k'", "U&'\\00e9'", "repeat('k', 250)",
+      "repeat('k', 251)", "'~!'"};
+  int events = 0;
+  for (const auto* payload : payloads)
+    for (const auto* text : texts) {
+      const std::string arguments =
+          std::string("'a.b', ") + payload + ", key => " + text + ", type => " + text;
+      // Headers are the long way's.
+      for (const auto* headers : {"'{}'", R"('{"h": "v"}')"})
+        expect_accepted("outbox.emit(" + arguments + ", headers => " + headers + ")");
+      ++events;
+    }
+  EXPECT_EQ(count(), std::to_string(2 * events));
+  EXPECT_EQ(database.run("owner",
+                         "SELECT count(*) FROM (SELECT FROM outbox.events GROUP BY subject, key, "
+                         "type, content_type, payload, payload_bytes "
+                         "HAVING count(headers) * 2 <> count(*)) differ"),
+            "0");
+}
+
+// Neither the writer's functions nor its operators come before PostgreSQL's.
 TEST_F(Emit, IgnoresWhatTheCallerPutsIntoItsSearchPath) {
-  database.run(
-      "app",
-      "CREATE FUNCTION public.octet_length(text) RETURNS int LANGUAGE sql AS 'SELECT 1/0'; "
-      "SET LOCAL search_path = public, pg_catalog; SELECT outbox.emit('s', '{}')");
-  EXPECT_EQ(count(), "1");
+  database.open_wal_store();
+  // Every function and operator that may be meant, as it stands in pg_catalog; and it fails.
+  database.run("app", R"(DO $do$
+DECLARE
+  made record;
+BEGIN
+  FOR made IN SELECT p.proname AS name, pg_get_function_identity_arguments(p.oid) AS arguments,
+                     format_type(p.prorettype, NULL) AS result
+                FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f'
+                 AND NOT p.proretset AND p.provariadic = 0
+                 AND p.proname IN ('octet_length', 'rtrim', 'convert_to', 'uuid_send', 'int4send', 'gen_random_uuid',
+                                   'getdatabaseencoding', 'pg_advisory_xact_lock_shared') LOOP
+    EXECUTE format('CREATE FUNCTION public.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', made.name, made.arguments,
+                   made.result, 'BEGIN RAISE EXCEPTION ''trapped''; END');
+  END LOOP;
+  FOR made IN SELECT o.oprname AS name, format_type(o.oprleft, NULL) AS l, format_type(o.oprright, NULL) AS r,
+                     format_type(o.oprresult, NULL) AS result, row_number() OVER () AS number
+                FROM pg_operator o WHERE o.oprnamespace = 'pg_catalog'::regnamespace
+                 AND o.oprname IN ('~', '!~', '=', '<>', '<=', '>', '||', '+')
+                 AND o.oprleft IN ('text'::regtype, 'int4'::regtype, 'bytea'::regtype, 'jsonb'::regtype,
+                                   'int8'::regtype, 'name'::regtype)
+                 AND o.oprright <> 'anynonarray'::regtype LOOP
+    EXECUTE format('CREATE FUNCTION public.trap_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS %L', made.number, made.l,
+                   made.r, made.result, 'BEGIN RAISE EXCEPTION ''trapped''; END');
+    EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.trap_%s)',
+                   made.name, made.l, made.r, made.number);
+  END LOOP;
+END $do$)");
+  const std::string trapped = "SET LOCAL search_path = public, pg_catalog; SELECT ";
+  EXPECT_TRUE(database.refusal("app", trapped + "'a' ~ 'b'::text"));
+  EXPECT_TRUE(database.refusal("app", trapped + "octet_length('a'::text)"));
+  for (const auto* call : {"outbox.emit('s', '{}', key => 'k', type => 't')",
+                           R"(outbox.emit('s', '{}', headers => '{"h": 1}'))",
+                           "outbox.emit('s', '{}', key => 'k', store => 'wal')",
+                           R"(outbox.emit('s', '{}', headers => '{"h": 1}', store => 'wal'))",
+                           "outbox.emit_bytes('s', 'x', key => 'k')"}) {
+    const auto refusal = database.refusal("app", trapped + call);
+    EXPECT_FALSE(refusal) << call << ": " << *refusal;
+  }
+  EXPECT_EQ(count(), "3");
 }
 
 TEST_F(Emit, IsUndoneByTheCallersRollback) {
