@@ -88,9 +88,17 @@ def pgbench():
     return shutil.which("pgbench") or str(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pgbench"))[-1])
 
 
+def version_of(program):
+    """The first number with a dot in what it says of itself."""
+    text = subprocess.run([program, "--version"], text=True, stdout=subprocess.PIPE).stdout
+    return re.search(r"\d+\.\d+(\.\d+)?", text)[0]
+
+
 def record(name, result):
-    """Adds one line to build/bench.jsonl, which scripts/bench makes its tables from."""
+    """Adds one line to build/bench.jsonl, which bench/report makes tables from."""
     (ROOT / "build").mkdir(exist_ok=True)
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout.strip()
+    postgres = os.environ.get("POSTRIDER_PG_BINDIR", str(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1])) + "/postgres"
+    versions = {"nats": version_of(os.environ.get("POSTRIDER_NATS_SERVER", "nats-server")), "postgres": version_of(postgres)}
     with open(ROOT / "build/bench.jsonl", "a") as file:
-        file.write(json.dumps({"benchmark": name, "revision": revision} | result) + "\n")
+        file.write(json.dumps({"benchmark": name, "revision": revision} | versions | result) + "\n")
