@@ -24,9 +24,8 @@ def require_build():
 class Run:
     """A finished program: seconds of wall time, seconds of CPU, the most memory it held in KiB, what it printed."""
 
-    def __init__(self, seconds, usage, output):
-        self.seconds, self.output = seconds, output
-        self.cpu, self.memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    def __init__(self, seconds, cpu, memory, output):
+        self.seconds, self.cpu, self.memory, self.output = seconds, cpu, memory, output
 
 
 class Servers:
@@ -65,7 +64,7 @@ class Servers:
             if child.returncode != 0:
                 raise RuntimeError(f"{command[0]} exited with {child.returncode}")
             output.seek(0)
-            return Run(seconds, usage, output.read())
+            return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, output.read())
 
     def postrider(self, *arguments, **environment):
         return self.run([POSTRIDER, *arguments, "--config", self.config], **environment)
