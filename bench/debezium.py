@@ -60,7 +60,7 @@ def drain(servers, events):
         run = Run(last - first, cpu(process.pid) - start_cpu, peak_memory_kib(process.pid), "")
     finally:
         stop(servers, process)
-    return run, {"start_seconds": round(first - begun, 3), "start_cpu": start_cpu, "stored": stream.state(STREAM)["messages"]}
+    return run, {"start_seconds": round(first - begun, 3), "start_cpu": start_cpu, "stored": stream.messages(STREAM)}
 
 
 def wait_for(stream, process, messages):
