@@ -38,7 +38,7 @@ def insert(payload):
 
 
 def start(servers):
-    """run.sh replaces itself by the JVM, so this process is the one to measure and to kill."""
+    """run.sh replaces itself by the JVM, so this process is the one to measure and to kill. Heap and collector are the JVM's choice."""
     # Java 24 and later refuse Quarkus a reset of thread locals without the first of these.
     options = f"--add-opens=java.base/java.lang=ALL-UNNAMED -Dquarkus.config.locations={servers.folder}/debezium.properties"
     environment = servers.environment | {"JAVA_HOME": str(FOLDER / "java"), "JAVA_OPTS": options}
