@@ -55,6 +55,20 @@ void set_servers(natsOptions* options, const std::string& urls) {
         "nats.url");
 }
 
+// For messages: without user and password.
+std::string without_identity(const std::string& urls) {
+  std::istringstream text(urls);
+  std::string all;
+  for (std::string url; std::getline(text, url, ',');) {
+    const auto scheme = url.find("://");
+    const auto begin = scheme == std::string::npos ? 0 : scheme + 3;
+    if (const auto at = url.rfind('@'); at != std::string::npos && at >= begin)
+      url.erase(begin, at + 1 - begin);
+    all += (all.empty() ? "" : ",") + url;
+  }
+  return all;
+}
+
 }  // namespace
 
 struct NatsConnection::Impl {
@@ -101,7 +115,8 @@ NatsConnection::NatsConnection(const NatsOptions& options, const std::string& cl
   configure_tls(raw, options);
 
   natsConnection* connection = nullptr;
-  check(natsConnection_Connect(&connection, raw), "cannot connect to " + options.url);
+  check(natsConnection_Connect(&connection, raw),
+        "cannot connect to " + without_identity(options.url));
   impl_->connection.reset(connection);
 }
 

@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <fstream>
@@ -43,12 +44,27 @@ struct Secret {
   throw Failure(ErrorKind::kConfiguration, path + " " + what, "check the file and its rights");
 }
 
-std::string read_line(const std::string& path) {
+// The first line as it stands: a password may end with a blank.
+std::string read_password(const std::string& path) {
   std::ifstream file(path);
   std::string line;
   if (!file || !std::getline(file, line)) throw_unusable(path, "cannot be read");
-  while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
   return line;
+}
+
+std::string_view trimmed(std::string_view line) {
+  constexpr const char* kBlank = " \t\r";
+  const auto begin = std::min(line.find_first_not_of(kBlank), line.size());
+  return line.substr(begin, line.find_last_not_of(kBlank) + 1 - begin);
+}
+
+// Its line, whatever stands around it.
+std::string read_seed_file(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw_unusable(path, "cannot be read");
+  for (std::string line; std::getline(file, line);)
+    if (trimmed(line).starts_with("SU")) return std::string(trimmed(line));
+  throw_unusable(path, "holds no seed of a user's nkey");
 }
 
 // What stands between a BEGIN and an END line; blocks are counted from 0.
@@ -58,9 +74,8 @@ std::string read_block(const std::string& path, int number) {
   std::string text;
   bool inside = false;
   for (std::string line; std::getline(file, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.starts_with("---")) {
-      if (inside && number == 0) text += line;
+    if (!trimmed(line).starts_with("---")) {
+      if (inside && number == 0) text += trimmed(line);
       continue;
     }
     if (inside && number-- == 0) return text;
@@ -188,17 +203,17 @@ void add_identity(const NatsOptions& options, std::string_view user, std::string
     const Secret seed(read_block(options.credentials_file, 1));
     if (!nonce.empty()) connect["sig"] = sign(seed.text, nonce);
   } else if (!options.nkey_seed_file.empty()) {
-    const Secret seed(read_line(options.nkey_seed_file));
+    const Secret seed(read_seed_file(options.nkey_seed_file));
     connect["nkey"] = public_key_of(seed.text);
     if (!nonce.empty()) connect["sig"] = sign(seed.text, nonce);
-  } else if (!options.user.empty()) {
-    connect["user"] = options.user;
-    connect["pass"] = options.password_file.empty() ? "" : read_line(options.password_file);
   } else if (!user.empty() && password.empty()) {
     connect["auth_token"] = user;
   } else if (!user.empty()) {
     connect["user"] = user;
     connect["pass"] = password;
+  } else if (!options.user.empty()) {
+    connect["user"] = options.user;
+    connect["pass"] = options.password_file.empty() ? "" : read_password(options.password_file);
   }
 }
 

@@ -14,7 +14,8 @@
 namespace postrider::nats {
 
 // Adds to the options of CONNECT what the server has to be told. `nonce` is of its INFO; empty:
-// none. `user` and `password` are the URL's, and count where the options name nobody.
+// none. `user` and `password` are the URL's, and count before the options' user, as in other
+// clients; a user without a password is a token.
 void add_identity(const NatsOptions& options, std::string_view user, std::string_view password,
                   std::string_view nonce, nlohmann::json& connect);
 

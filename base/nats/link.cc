@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
+#include <utility>
 
 #include "base/jetstream/nats_library.h"
 #include "base/nats/identity.h"
@@ -18,6 +19,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kDefaultPort = "4222";
+// As on the connections of nats.c.
+constexpr std::chrono::seconds kPingInterval{5};
+constexpr int kMostPingsOut = 2;
 constexpr std::size_t kReusedBytes = 1024UL * 1024;
 
 // What the server says is text for people; its first words are fixed. Source: nats-server,
@@ -36,22 +40,6 @@ Failure failure_of(std::string_view refusal) {
 
 bool wants_tls(const NatsOptions& options) {
   return !options.tls_ca_file.empty() || !options.tls_cert_file.empty();
-}
-
-// %40 and its like, which a password may need.
-std::string unescaped(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned value = 0;
-    if (text[i] == '%' && i + 2 < text.size() &&
-        std::sscanf(std::string(text.substr(i + 1, 2)).c_str(), "%2x", &value) == 1) {
-      plain += static_cast<char>(value);
-      i += 2;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
 }
 
 template <class T>
@@ -82,11 +70,16 @@ std::vector<Link::Server> Link::servers_of(const std::string& urls) {
     if (const auto at = rest.rfind('@'); at != std::string_view::npos) {
       const auto who = rest.substr(0, at);
       const auto colon = std::min(who.find(':'), who.size());
-      server.user = unescaped(who.substr(0, colon));
-      if (colon < who.size()) server.password = unescaped(who.substr(colon + 1));
+      server.user = who.substr(0, colon);
+      if (colon < who.size()) server.password = who.substr(colon + 1);
       rest.remove_prefix(at + 1);
     }
     rest = rest.substr(0, rest.find('/'));
+    // One that names nobody takes the first one's user, as NATS clients do.
+    if (server.user.empty() && !servers.empty()) {
+      server.user = servers.front().user;
+      server.password = servers.front().password;
+    }
     server.text = rest;
     const auto bracket = rest.starts_with('[') ? rest.find(']') : std::string_view::npos;
     const auto colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
@@ -112,6 +105,7 @@ Link::Link(const NatsOptions& options, const std::string& client_name,
       socket_.reset();
       reader_ = ServerReader();
       out_.clear();
+      sent_ = 0;
       error = failure.error();
       error->context = "cannot connect to " + server.text + ": " + error->context;
     }
@@ -140,7 +134,10 @@ void Link::connect(const Server& server, const NatsOptions& options, const std::
   const bool required = value_of(info, "tls_required", false);
   if (tls && !required && !value_of(info, "tls_available", false))
     throw Failure(ErrorKind::kBrokerUnavailable, "TLS is asked for, and the server has none");
-  if (tls || required) socket_->start_tls(options, server.host, deadline);
+  if (tls || required) {
+    reader_ = ServerReader();  // what came in the clear behind INFO, anybody may have sent
+    socket_->start_tls(options, server.host, deadline);
+  }
   if (!value_of(info, "headers", false))
     throw Failure(ErrorKind::kBrokerUnavailable, "the server knows no headers");
 
@@ -149,8 +146,13 @@ void Link::connect(const Server& server, const NatsOptions& options, const std::
                 {"protocol", 1},       {"headers", true},   {"no_responders", true}};
   add_identity(options, server.user, server.password, value_of(info, "nonce", std::string()),
                hello);
-  out_ = "CONNECT " + hello.dump() + "\r\nPING\r\n";
+  try {
+    out_ = "CONNECT " + hello.dump() + "\r\nPING\r\n";
+  } catch (const Json::exception&) {
+    throw Failure(ErrorKind::kConfiguration, "the NATS user or password is not UTF-8");
+  }
   await_pong(deadline);
+  pinged_ = std::chrono::steady_clock::now();
 }
 
 void Link::await_pong(Deadline deadline) {
@@ -165,17 +167,28 @@ void Link::await_pong(Deadline deadline) {
 
 void Link::flush() {
   backed_up_ = false;
-  while (!out_.empty()) {
-    const auto taken = socket_->write(out_);
+  while (sent_ < out_.size()) {
+    const auto taken = socket_->write(std::string_view(out_).substr(sent_));
+    sent_ += taken;
     backed_up_ = taken == 0;
-    if (backed_up_) return;
-    if (taken < out_.size()) {
-      out_.erase(0, taken);
-      continue;
-    }
-    out_.clear();
-    if (out_.capacity() > kReusedBytes) std::string().swap(out_);
+    if (!backed_up_) continue;
+    if (sent_ <= out_.size() / 2) return;
+    out_.erase(0, std::exchange(sent_, 0));
+    return;
   }
+  out_.clear();
+  sent_ = 0;
+  if (out_.capacity() > kReusedBytes) std::string().swap(out_);
+}
+
+void Link::keep_alive() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - pinged_ < kPingInterval) return;
+  if (pings_out_ == kMostPingsOut)
+    throw Failure(ErrorKind::kBrokerUnavailable, "the NATS server does not answer pings");
+  pinged_ = now;
+  ++pings_out_;
+  out_ += "PING\r\n";
 }
 
 std::size_t Link::receive() {
@@ -188,6 +201,7 @@ std::optional<ServerOperation> Link::next() {
   auto operation = value_or_throw(reader_.next());
   if (!operation) return operation;
   if (std::holds_alternative<Ping>(*operation)) out_ += "PONG\r\n";
+  if (std::holds_alternative<Pong>(*operation)) pings_out_ = 0;
   if (const auto* refusal = std::get_if<Refusal>(&*operation)) throw failure_of(refusal->text);
   return operation;
 }

@@ -29,17 +29,18 @@ class Link {
 
   [[nodiscard]] int fd() const { return socket_->fd(); }
 
-  // Protocol text to send, for append_publish(). flush() takes it from the front.
+  // Takes protocol text to send, at its end: append_publish() does.
   [[nodiscard]] std::string& out() { return out_; }
+  [[nodiscard]] std::size_t unsent() const { return out_.size() - sent_; }
   // Sends what the socket takes without waiting.
   void flush();
   // True when the newest flush() left something: call it again when fd() is writable, and add no
   // more.
   [[nodiscard]] bool backed_up() const { return backed_up_; }
 
-  // Reads what has come, shows `visit` each message of a subscription, and answers pings. Messages
-  // that came before the end of the connection, or before the server's report of an error, come
-  // first.
+  // Reads what has come, shows `visit` each message of a subscription, answers pings and sends
+  // some: to be called every second or so, also when nothing has come. Messages that came before
+  // the end of the connection, or before the server's report of an error, come first.
   template <std::invocable<const Delivery&> Visit>
   void read(Visit visit) {
     while (true) {
@@ -48,6 +49,7 @@ class Link {
         if (const auto* delivery = std::get_if<Delivery>(&*operation)) visit(*delivery);
       if (bytes == 0) break;
     }
+    keep_alive();
     flush();
   }
   // A subject that nobody else uses, below the options' inbox_prefix.
@@ -66,13 +68,17 @@ class Link {
   void connect(const Server& server, const NatsOptions& options, const std::string& client_name,
                Deadline deadline);
   void await_pong(Deadline deadline);
+  void keep_alive();
   std::size_t receive();
   std::optional<ServerOperation> next();
 
   std::unique_ptr<Socket> socket_;
   ServerReader reader_;
   std::string out_;
+  std::size_t sent_ = 0;  // of out_
   bool backed_up_ = false;
+  std::chrono::steady_clock::time_point pinged_;
+  int pings_out_ = 0;
   std::string inbox_prefix_;
 };
 

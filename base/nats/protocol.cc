@@ -87,7 +87,7 @@ std::span<char> ServerReader::room() {
   }
   const std::size_t least = std::max(wanted_, end_ - begin_ + kChunk / 4);
   if (buffer_.size() - begin_ < least) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    if (begin_ < end_) std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
     if (buffer_.size() < least) buffer_.resize(std::max(least, kChunk));

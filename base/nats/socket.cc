@@ -29,6 +29,12 @@ std::string text_of(int error) {
   return std::generic_category().message(error);
 }
 
+// Other users of OpenSSL on this thread leave theirs behind.
+void forget_errors() {
+  ERR_clear_error();
+  errno = 0;
+}
+
 // And forgets it: OpenSSL keeps errors for whoever asks next.
 std::string tls_error() {
   std::array<char, 256> text{};
@@ -88,26 +94,14 @@ Socket::Socket(const std::string& host, const std::string& port, Deadline deadli
   if (const int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0)
     throw Failure(ErrorKind::kBrokerUnavailable, ::gai_strerror(error));
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
+  int left = 0;
+  for (const auto* address = found; address != nullptr; address = address->ai_next) ++left;
   int error = 0;
-  for (const auto* address = found; address != nullptr; address = address->ai_next) {
-    fd_ = ::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd_ >= 0) {
-      error = ::connect(fd_, address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
-      if (error == EINPROGRESS) {
-        socklen_t size = sizeof error;
-        try {
-          await(POLLOUT, deadline);
-        } catch (...) {
-          close();
-          throw;
-        }
-        ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-      }
-    } else {
-      error = errno;
-    }
-    if (error == 0) break;
-    close();
+  for (const auto* address = found; address != nullptr && fd_ < 0; address = address->ai_next) {
+    // A silent one leaves time for those behind it.
+    const auto now = std::chrono::steady_clock::now();
+    error = try_connect(*address, now + (deadline - now) / left--);
+    if (error != 0) close();
   }
   if (fd_ < 0) throw Failure(ErrorKind::kBrokerUnavailable, text_of(error));
   // Whole bursts are handed over at once; what follows is not to wait for their acknowledgement.
@@ -117,6 +111,22 @@ Socket::Socket(const std::string& host, const std::string& port, Deadline deadli
 
 Socket::~Socket() {
   close();
+}
+
+int Socket::try_connect(const addrinfo& address, Deadline deadline) {
+  fd_ = ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd_ < 0) return errno;
+  if (::connect(fd_, address.ai_addr, address.ai_addrlen) == 0) return 0;
+  if (errno != EINPROGRESS) return errno;
+  try {
+    await(POLLOUT, deadline);
+  } catch (const Failure&) {
+    return ETIMEDOUT;
+  }
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
 }
 
 void Socket::close() {
@@ -170,6 +180,7 @@ void Socket::await(short events, Deadline deadline) const {
 std::size_t Socket::read(std::span<char> room) {
   if (tls_) {
     const int most = static_cast<int>(std::min<std::size_t>(room.size(), 1U << 30U));
+    forget_errors();
     return tls_result(SSL_read(tls_.get(), room.data(), most), "read");
   }
   const auto count = ::recv(fd_, room.data(), room.size(), 0);
@@ -183,6 +194,7 @@ std::size_t Socket::write(std::string_view bytes) {
   if (bytes.empty()) return 0;
   if (tls_) {
     const int most = static_cast<int>(std::min<std::size_t>(bytes.size(), 1U << 30U));
+    forget_errors();
     return tls_result(SSL_write(tls_.get(), bytes.data(), most), "write");
   }
   const auto count = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);

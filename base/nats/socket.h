@@ -13,6 +13,7 @@
 
 #include "base/jetstream/nats_options.h"
 
+struct addrinfo;
 struct ssl_ctx_st;  // OpenSSL's
 struct ssl_st;
 
@@ -46,6 +47,8 @@ class Socket {
     void operator()(ssl_st* tls) const;
   };
   [[nodiscard]] std::size_t tls_result(int result, const char* what) const;
+  // 0, or the error; fd_ is then to be closed.
+  int try_connect(const addrinfo& address, Deadline deadline);
   void close();
 
   int fd_ = -1;

@@ -139,7 +139,13 @@ void check_announce(const RelayOptions& options, Publisher& publisher,
                      true});
     return;
   }
-  lines.push_back({CheckLevel::kOk, "relay.announce", "may publish on " + subject, ""});
+  if (answers.empty())
+    lines.push_back({CheckLevel::kUnknown, "relay.announce",
+                     "no answer to what was published behind a notice within " +
+                         std::to_string(kTimeout.count()) + " ms",
+                     "the stream may lack a leader, or be overloaded: try again", true, true});
+  else
+    lines.push_back({CheckLevel::kOk, "relay.announce", "may publish on " + subject, ""});
 }
 
 // The stream's own limit counts headers, too, and so does the outbox's.

@@ -237,6 +237,7 @@ void Replay::publish(wire::StoredMessage& message, const PositionHeader& place,
                   "ordinal " + std::to_string(place.ordinal) + " has " +
                       std::to_string(message_.size()) + " bytes with the replay's header",
                   "raise the broker's max_payload, or give a shorter --prefix");
+  if (publisher_->backed_up()) await_answers();
   POSTRIDER_FAILPOINT("replay.before_publish");
   // From here until its answer we do not know whether the broker stores it.
   publisher_->publish(message_, target_.name, target_seq_ + in_flight_);

@@ -80,4 +80,11 @@ END
 $$;
 
 DROP FUNCTION outbox.wal_message(uuid, text, text, text, text, text, bytea);
-ALTER FUNCTION outbox.wal_field(text) IMMUTABLE;
+
+CREATE OR REPLACE FUNCTION outbox.wal_field(field text) RETURNS bytea
+LANGUAGE sql IMMUTABLE
+AS $$
+  SELECT CASE WHEN field IS NULL THEN '\xffffffff'::pg_catalog.bytea
+    ELSE pg_catalog.int4send(pg_catalog.octet_length(pg_catalog.convert_to(field, 'UTF8')))
+         OPERATOR(pg_catalog.||) pg_catalog.convert_to(field, 'UTF8') END
+$$;

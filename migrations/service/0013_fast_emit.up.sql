@@ -1,14 +1,21 @@
 -- What emit costs the writer. The same events are taken and refused as before, and stored in the same form.
 
--- As convert_to says of itself: a function that claims more than what it calls is never inlined, and these are called for each event.
-ALTER FUNCTION outbox.wal_field(text) STABLE;
+-- No backslash in what these hold, nor in emit: what it means is a setting of the writer's session. STABLE, as
+-- convert_to says of itself: a function that claims more than what it calls is never inlined.
+CREATE OR REPLACE FUNCTION outbox.wal_field(field text) RETURNS bytea
+LANGUAGE sql STABLE
+AS $$
+  SELECT CASE WHEN field IS NULL THEN pg_catalog.int4send(-1)
+    ELSE pg_catalog.int4send(pg_catalog.octet_length(pg_catalog.convert_to(field, 'UTF8')))
+         OPERATOR(pg_catalog.||) pg_catalog.convert_to(field, 'UTF8') END
+$$;
 
 -- What the wal store writes: version, id, five texts behind their lengths, content.
 CREATE FUNCTION outbox.wal_message(id uuid, subject text, key text, type text, content_type text, headers text,
                                    content bytea) RETURNS bytea
 LANGUAGE sql STABLE
 AS $$
-  SELECT '\x01'::pg_catalog.bytea OPERATOR(pg_catalog.||) pg_catalog.uuid_send(id)
+  SELECT pg_catalog.decode('01', 'hex') OPERATOR(pg_catalog.||) pg_catalog.uuid_send(id)
          OPERATOR(pg_catalog.||) outbox.wal_field(subject) OPERATOR(pg_catalog.||) outbox.wal_field(key)
          OPERATOR(pg_catalog.||) outbox.wal_field(type) OPERATOR(pg_catalog.||) outbox.wal_field(content_type)
          OPERATOR(pg_catalog.||) outbox.wal_field(headers) OPERATOR(pg_catalog.||) content
@@ -34,7 +41,7 @@ BEGIN
     RAISE EXCEPTION 'postrider: this database is not initialised, no slot covers its events yet'
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run `postrider migrate up` to its end.';
   END IF;
-  IF p_subject IS NULL OR p_subject !~ '^[A-Za-z0-9%=+:@/~-][A-Za-z0-9_%=+:@/~-]*(\.[A-Za-z0-9_%=+:@/~-]+)*$'
+  IF p_subject IS NULL OR p_subject !~ '^[A-Za-z0-9%=+:@/~-][A-Za-z0-9_%=+:@/~-]*([.][A-Za-z0-9_%=+:@/~-]+)*$'
      OR octet_length(p_subject) > 200 THEN
     RAISE EXCEPTION 'postrider: bad subject %', coalesce(quote_literal(p_subject), 'NULL')
       USING ERRCODE = 'invalid_parameter_value',
@@ -94,14 +101,14 @@ DECLARE
   v_lsn pg_catalog.pg_lsn;
 BEGIN
   -- The usual event, of moderate size. Every other is store_event's, and so is every refusal.
-  IF subject OPERATOR(pg_catalog.~) '^[A-Za-z0-9%=+:@/~-][A-Za-z0-9_%=+:@/~-]*(\.[A-Za-z0-9_%=+:@/~-]+)*$'
+  IF subject OPERATOR(pg_catalog.~) '^[A-Za-z0-9%=+:@/~-][A-Za-z0-9_%=+:@/~-]*([.][A-Za-z0-9_%=+:@/~-]+)*$'
      AND pg_catalog.octet_length(subject) OPERATOR(pg_catalog.<=) 200
      AND (key IS NULL OR (key OPERATOR(pg_catalog.~) '^[!-~]+$' AND pg_catalog.octet_length(key) OPERATOR(pg_catalog.<=) 250))
      AND (type IS NULL OR (type OPERATOR(pg_catalog.~) '^[!-~]+$' AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 250))
      AND (headers IS NULL OR headers OPERATOR(pg_catalog.=) '{}')
-     -- In UTF-8 at most four times as long: with all else less than what any max_payload_bytes allows.
+     -- With all else less than what any max_payload_bytes allows.
      AND pg_catalog.octet_length(payload::pg_catalog.text) OPERATOR(pg_catalog.<=)
-         (CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' THEN 2700 ELSE 675 END) THEN
+         (CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' THEN 2700 ELSE 0 END) THEN
     IF store OPERATOR(pg_catalog.=) 'wal' THEN
       -- Shared with other writers; outbox.disable_wal_store takes it alone and so waits for all of them.
       PERFORM pg_catalog.pg_advisory_xact_lock_shared(28786, 1);

@@ -55,7 +55,7 @@ void Publisher::publish(const Message& message, const std::string& stream,
   auto& out = impl_->link.out();
   nats::append_publish(out, message.subject, impl_->reply_subject, fence, message.headers,
                        message.payload);
-  if (out.size() >= kBurstBytes) flush();
+  if (impl_->link.unsent() >= kBurstBytes) flush();
 }
 
 void Publisher::announce(std::string_view subject, std::string_view body) {
@@ -84,8 +84,9 @@ void Publisher::take_answers(std::vector<wire::PubAck>& answers) {
   answers.clear();
   auto& error = impl_->error;
   try {
-    impl_->link.read(
-        [&](const nats::Delivery& delivery) { answers.push_back(answer_of(delivery)); });
+    impl_->link.read([&](const nats::Delivery& delivery) {
+      if (delivery.subject == impl_->reply_subject) answers.push_back(answer_of(delivery));
+    });
   } catch (const Failure& failure) {
     // What the server said counts for more than that it hung up.
     if (!error || failure.error().kind != ErrorKind::kBrokerUnavailable) error = failure.error();

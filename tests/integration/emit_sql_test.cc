@@ -179,9 +179,17 @@ TEST_F(Emit, StoresTheSameOnItsShortAndOnItsLongWay) {
                                   "to_jsonb(repeat('x', 2699))",
                                   "to_jsonb(repeat(U&'\\00e9', 1400))",
                                   "to_jsonb(repeat('x', 100000))"};
-  const char* const texts[] = {
-      "NULL",  "''",         "' '",  "'k'", "' k'", "'k '", "'k k'", "U&'\\00e9'", "repeat('k', 250)",
-      "repeat('k', 251)", "'~!'"};
+  const char* const texts[] = {"NULL",
+                               "''",
+                               "' '",
+                               "'k'",
+                               "' k'",
+                               "'k '",
+                               "'k k'",
+                               "U&'\\00e9'",
+                               "repeat('k', 250)",
+                               "repeat('k', 251)",
+                               "'~!'"};
   int events = 0;
   for (const auto* payload : payloads)
     for (const auto* text : texts) {
@@ -198,6 +206,24 @@ TEST_F(Emit, StoresTheSameOnItsShortAndOnItsLongWay) {
                          "type, content_type, payload, payload_bytes "
                          "HAVING count(headers) * 2 <> count(*)) differ"),
             "0");
+}
+
+// What a backslash means is the session's setting.
+TEST_F(Emit, RefusesTheSameInASessionThatEscapesInStrings) {
+  database.open_wal_store();
+  const std::string escaping = "SET LOCAL standard_conforming_strings = off; SELECT ";
+  for (const auto* call : {"outbox.emit('a b', '{}')", "outbox.emit('a..b', '{}')",
+                           R"(outbox.emit('a b', '{}', headers => '{"h": 1}'))"}) {
+    const auto refusal = database.refusal("app", escaping + call);
+    ASSERT_TRUE(refusal) << call;
+    EXPECT_EQ(refusal->sqlstate, kInvalid) << *refusal;
+  }
+  for (const auto* call :
+       {"outbox.emit('a.b', '{}', key => 'k')", "outbox.emit('a.b', '{}', store => 'wal')",
+        R"(outbox.emit('a.b', '{}', headers => '{"h": 1}', store => 'wal'))"}) {
+    const auto refusal = database.refusal("app", escaping + call);
+    EXPECT_FALSE(refusal) << call << ": " << *refusal;
+  }
 }
 
 // Neither the writer's functions nor its operators come before PostgreSQL's.

@@ -58,7 +58,7 @@ TEST_F(Identity, ASeedWithATypingErrorIsRefused) {
 
 TEST_F(Identity, AnNkeyAnswersTheNonce) {
   NatsOptions options;
-  options.nkey_seed_file = write("seed", std::string(kSeed) + "\r\n");
+  options.nkey_seed_file = write("seed", std::string("# of the relay\n  ") + kSeed + "\r\n");
   const auto json = connect(options, "r");
   EXPECT_EQ(json.at("nkey"), public_key_of(kSeed));
   EXPECT_EQ(json.at("sig"), sign(kSeed, "r"));
@@ -81,14 +81,15 @@ TEST_F(Identity, ACredentialsFileHoldsTokenAndSeed) {
   EXPECT_THROW((void)connect(options, "r"), Failure);
 }
 
-TEST_F(Identity, TheOptionsCountBeforeTheUrl) {
+TEST_F(Identity, TheUrlCountsBeforeTheOptionsUser) {
   NatsOptions options;
   EXPECT_EQ(connect(options).size(), 0U);
   EXPECT_EQ(connect(options, "", "u", "p"), nlohmann::json({{"user", "u"}, {"pass", "p"}}));
   EXPECT_EQ(connect(options, "", "token"), nlohmann::json({{"auth_token", "token"}}));
   options.user = "me";
-  options.password_file = write("password", "secret\nsecond line\n");
-  EXPECT_EQ(connect(options, "", "u", "p"), nlohmann::json({{"user", "me"}, {"pass", "secret"}}));
+  options.password_file = write("password", "secret \nsecond line\n");
+  EXPECT_EQ(connect(options), nlohmann::json({{"user", "me"}, {"pass", "secret "}}));
+  EXPECT_EQ(connect(options, "", "u", "p"), nlohmann::json({{"user", "u"}, {"pass", "p"}}));
 }
 
 }  // namespace
