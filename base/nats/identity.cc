@@ -20,6 +20,8 @@ namespace {
 using Bytes = std::vector<unsigned char>;
 
 constexpr std::string_view kBase32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+constexpr std::string_view kBase64Url =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::size_t kKeySize = 32;
 constexpr std::size_t kChecksumSize = 2;
 // Prefix bytes of nats-io/nkeys: they make a seed begin with S, a user's public key with U.
@@ -100,35 +102,21 @@ bool decode_base32(std::string_view text, Bytes& bytes) {
   return true;
 }
 
-std::string encode_base32(const Bytes& bytes) {
-  std::string text;
-  unsigned held = 0;
-  unsigned bits = 0;
-  for (const unsigned char byte : bytes) {
-    held = (held << 8U | byte) & 0xFFFU;
-    for (bits += 8; bits >= 5;) {
-      bits -= 5;
-      text += kBase32[held >> bits & 0x1FU];
-    }
-  }
-  if (bits > 0) text += kBase32[held << (5 - bits) & 0x1FU];
-  return text;
-}
-
-std::string encode_base64_url(const Bytes& bytes) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+// Without padding; `digits` are 32 or 64.
+std::string encode(const Bytes& bytes, std::string_view digits) {
+  const unsigned each = digits.size() == kBase32.size() ? 5 : 6;
+  const unsigned mask = static_cast<unsigned>(digits.size()) - 1;
   std::string text;
   unsigned held = 0;
   unsigned bits = 0;
   for (const unsigned char byte : bytes) {
     held = (held << 8U | byte) & 0x3FFFU;
-    for (bits += 8; bits >= 6;) {
-      bits -= 6;
-      text += kDigits[held >> bits & 0x3FU];
+    for (bits += 8; bits >= each;) {
+      bits -= each;
+      text += digits[held >> bits & mask];
     }
   }
-  if (bits > 0) text += kDigits[held << (6 - bits) & 0x3FU];
+  if (bits > 0) text += digits[held << (each - bits) & mask];
   return text;
 }
 
@@ -180,7 +168,7 @@ std::string public_key_of(std::string_view seed) {
     throw Failure(ErrorKind::kInternal, "the nkey has no public key");
   const auto check = checksum(bytes.data(), bytes.size());
   bytes.insert(bytes.end(), check.begin(), check.end());
-  return encode_base32(bytes);
+  return encode(bytes, kBase32);
 }
 
 std::string sign(std::string_view seed, std::string_view text) {
@@ -193,7 +181,7 @@ std::string sign(std::string_view seed, std::string_view text) {
       EVP_DigestSign(context.get(), signature.data(), &size,
                      reinterpret_cast<const unsigned char*>(text.data()), text.size()) != 1)
     throw Failure(ErrorKind::kInternal, "the nonce cannot be signed");
-  return encode_base64_url(signature);
+  return encode(signature, kBase64Url);
 }
 
 void add_identity(const NatsOptions& options, std::string_view user, std::string_view password,
