@@ -85,7 +85,9 @@ class Round {
       const auto began = Clock::now();
       injector_.run(step);
       const auto healed = Clock::now();
+      workload_.slow_down(true);
       const auto recovered = prober_.recover();
+      workload_.slow_down(false);
       nlohmann::json line = {{"fault", step.name()},
                              {"at", published},
                              {"lasted_ms", ms(healed - began)},

@@ -206,7 +206,8 @@ void Workload::stop() {
 void Workload::run(std::size_t number) {
   Writer writer(options_, number, histories_[number]);
   while (!stop_) {
-    if (held_up()) {
+    if (slow_) dev::pause_between_polls();
+    if (held_up() || (slow_ && number > 0)) {
       dev::pause_between_polls();
       continue;
     }

@@ -35,6 +35,8 @@ class Workload {
   [[nodiscard]] std::uint64_t transactions() const { return transactions_; }  // ended, either way
   [[nodiscard]] std::uint64_t messages() const { return messages_; }  // of those known to commit
   // They wait for the stream.
+  // While the read models catch up one writer goes on, slowly: eight could outrun them for ever.
+  void slow_down(bool slow) { slow_ = slow; }
   [[nodiscard]] bool held_up() const { return messages_ > published_ + options_.lead; }
   // Only when stopped.
   [[nodiscard]] const std::vector<History>& histories() const { return histories_; }
@@ -44,6 +46,7 @@ class Workload {
 
   Options options_;
   const std::atomic<std::uint64_t>& published_;
+  std::atomic<bool> slow_{false};
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> transactions_{0};
   std::atomic<std::uint64_t> messages_{0};
