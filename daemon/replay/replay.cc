@@ -1,7 +1,5 @@
 #include "daemon/replay/replay.h"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <thread>
 
