@@ -139,11 +139,18 @@ void require_no_hole(OpenSession& session, const RelayOptions& options) {
           session.checkpoint.confirm_to.to_string());
 }
 
+// Whose messages may stand in the stream behind the durable one: the row's, and that one's.
+std::vector<std::uint32_t> known_epochs(const OpenSession& session) {
+  auto numbers = session.epochs.numbers();
+  numbers.push_back(session.checkpoint.mark.epoch);
+  return numbers;
+}
+
 // Goes on only behind messages that are all this source's own.
 void require_chain(OpenSession& session, const RelayOptions& options) {
   const auto foreign =
       find_foreign(*session.client, options.stream.name, session.checkpoint.mark.seq,
-                   session.start.mark, session.history);
+                   session.start.mark, session.history, known_epochs(session));
   if (!foreign) return;
   session.source.note_foreign(options.source.name, session.checkpoint.session, foreign->seq);
   throw Failure(
@@ -249,7 +256,7 @@ Facts gather_facts(const RelayOptions& options, NatsConnection& client,
   facts.flushed = identity.flushed;
   facts.history = history;
   facts.checkpoint = checkpoint;
-  facts.newest_epoch = epochs.empty() ? 0 : epochs.newest().number;
+  facts.epochs = epochs.numbers();
   if (!epochs.empty()) facts.hole = epochs.newest().hole;
   facts.slot_name = options.source.slot;
   facts.slot = slot;

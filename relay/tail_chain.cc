@@ -17,7 +17,8 @@ struct Place {
 
 std::optional<ForeignMessage> find_foreign(JetStreamClient& client, const std::string& stream,
                                            std::uint64_t durable, const Mark& tail,
-                                           const TimelineHistory& history) {
+                                           const TimelineHistory& history,
+                                           const std::vector<std::uint32_t>& epochs) {
   const std::uint64_t window_start = tail.seq > kLargestWindow ? tail.seq - kLargestWindow : 0;
   std::map<std::uint64_t, Place> places;
   client.for_each_message(stream, std::max(durable, window_start) + 1, tail.seq - 1,
@@ -37,6 +38,10 @@ std::optional<ForeignMessage> find_foreign(JetStreamClient& client, const std::s
       return ForeignMessage{seq, "ordinal " + std::to_string(ordinal) + " at " +
                                      here.header->position.to_string() +
                                      ", a commit that the promoted server never had"};
+    if (std::ranges::find(epochs, here.header->epoch) == epochs.end())
+      return ForeignMessage{seq, "ordinal " + std::to_string(ordinal) + " of epoch " +
+                                     std::to_string(here.header->epoch) +
+                                     ", which was never opened by this source"};
     next = here.header->position;
   }
   return std::nullopt;

@@ -8,8 +8,10 @@
 // commit in the stream that the new primary never had, with later ones behind it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "relay/jetstream/client.h"
 #include "relay/progress/mark.h"
@@ -23,11 +25,12 @@ struct ForeignMessage {
 };
 
 // Looks at the messages behind sequence `durable` and before `tail`, at most one window of them:
-// by leader reads. Those that are gone by age tell nothing. `history` is the server's. Throws
-// Failure.
+// by leader reads. Those that are gone by age tell nothing. `history` is the server's, `epochs` are
+// the numbers of those that its checkpoint row knows. Throws Failure.
 [[nodiscard]] std::optional<ForeignMessage> find_foreign(JetStreamClient& client,
                                                          const std::string& stream,
                                                          std::uint64_t durable, const Mark& tail,
-                                                         const TimelineHistory& history);
+                                                         const TimelineHistory& history,
+                                                         const std::vector<std::uint32_t>& epochs);
 
 }  // namespace postrider

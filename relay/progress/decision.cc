@@ -1,5 +1,6 @@
 #include "relay/progress/decision.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace postrider {
@@ -172,7 +173,7 @@ Result<Start> start_at_tail(const Facts& facts, const PositionHeader& tail) {
   if (mark.ordinal == c.mark.ordinal &&
       (mark.position != c.mark.position || mark.fingerprint != c.mark.fingerprint))
     return tl::unexpected(foreign(facts, "it differs from the durable message of its ordinal"));
-  if (mark.epoch < c.mark.epoch || mark.epoch > facts.newest_epoch)
+  if (mark.epoch != c.mark.epoch && std::ranges::find(facts.epochs, mark.epoch) == facts.epochs.end())
     return tl::unexpected(foreign(
         facts, "its epoch " + std::to_string(mark.epoch) + " was never opened by this source"));
   return go_on_after(facts, mark, 0);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "relay/progress/mark.h"
@@ -47,7 +48,7 @@ struct Facts {
   Lsn flushed;            // end of the server's durable WAL
   TimelineHistory history{1};
   Checkpoint checkpoint;
-  std::uint32_t newest_epoch = 0;                   // of the checkpoint row; 0 while none is open
+  std::vector<std::uint32_t> epochs;                // numbers of those in the checkpoint row
   std::optional<OrdinalRange> hole = std::nullopt;  // that it declares
   std::string slot_name;
   SlotFacts slot;

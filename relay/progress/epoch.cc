@@ -192,6 +192,12 @@ const Epoch& Epochs::at(Lsn lsn) const {
   return epochs_.front();
 }
 
+std::vector<std::uint32_t> Epochs::numbers() const {
+  std::vector<std::uint32_t> numbers;
+  for (const auto& epoch : epochs_) numbers.push_back(epoch.number);
+  return numbers;
+}
+
 bool Epochs::any_messages() const {
   return std::ranges::any_of(
       epochs_, [](const Epoch& e) { return e.settings.wal_store || e.settings.backfill; });
@@ -206,16 +212,24 @@ bool Epochs::needs_new(const EpochSettings& settings, std::uint32_t timeline) co
 }
 
 void Epochs::open(std::uint32_t timeline, Lsn from, EpochSettings settings) {
-  if (empty()) {
-    epochs_.push_back({1, timeline, Lsn{}, std::move(settings)});
-    return;
+  Epoch next{next_number(timeline), timeline, Lsn{}, std::move(settings)};
+  if (!empty()) {
+    next.from = from;
+    next.hole = newest().hole;
   }
-  epochs_.push_back({newest().number + 1, timeline, from, std::move(settings), newest().hole});
+  epochs_.push_back(std::move(next));
+}
+
+std::uint32_t Epochs::next_number(std::uint32_t timeline) const {
+  const std::uint32_t number = empty() ? 0 : newest().number;
+  const std::uint32_t before = empty() ? 1 : newest().timeline;
+  return number + 1 + (timeline > before ? kEpochsOfATimeline * (timeline - before) : 0);
 }
 
 void Epochs::reopen(std::uint32_t timeline, Lsn from, std::optional<OrdinalRange> hole,
                     std::uint32_t used) {
-  epochs_ = {{std::max(newest().number, used) + 1, timeline, from, newest().settings, hole}};
+  epochs_ = {
+      {std::max(next_number(timeline), used + 1), timeline, from, newest().settings, hole}};
 }
 
 void Epochs::forget_before(Lsn durable) {

@@ -62,6 +62,9 @@ struct Epoch {
   friend bool operator==(const Epoch&, const Epoch&) = default;
 };
 
+// More than any server opens in the WAL that a standby lacks when it is promoted.
+constexpr std::uint32_t kEpochsOfATimeline = 100;
+
 // The epochs still needed, rising in number and `from`. Stored as JSON in the checkpoint row.
 class Epochs {
  public:
@@ -78,6 +81,7 @@ class Epochs {
   // The epoch of a commit at `lsn`: the newest that begins at or before it. Needs at least one
   // epoch; a commit before the first belongs to the first.
   [[nodiscard]] const Epoch& at(Lsn lsn) const;
+  [[nodiscard]] std::vector<std::uint32_t> numbers() const;
   // True when any epoch counts logical messages, so that the decoder must send them.
   [[nodiscard]] bool any_messages() const;
   // True when any epoch carries rows of captured tables, or of outbox tables of other tools.
@@ -85,7 +89,10 @@ class Epochs {
 
   // True when a relay with these settings on this timeline has to open an epoch.
   [[nodiscard]] bool needs_new(const EpochSettings& settings, std::uint32_t timeline) const;
-  // Opens the next epoch. `from` is ignored for the very first, which covers everything.
+  // Opens the next epoch. `from` is ignored for the very first, which covers everything. Its number
+  // is the next one; on a timeline that is newer than the newest epoch's, kEpochsOfATimeline more
+  // for each promotion since: the row that the promoted server has may lack epochs that were opened
+  // before, under which messages may yet arrive in the stream, and a number never means two.
   void open(std::uint32_t timeline, Lsn from, EpochSettings settings);
   // After a repair: everything from `from` on belongs to a new epoch with the newest one's settings
   // that declares `hole`, if any; the others are forgotten. Its number is above the newest one's
@@ -97,6 +104,8 @@ class Epochs {
   void forget_before(Lsn durable);
 
  private:
+  [[nodiscard]] std::uint32_t next_number(std::uint32_t timeline) const;
+
   std::vector<Epoch> epochs_;
 };
 

@@ -2,6 +2,7 @@
 // its routes: relay and applier go on by themselves, and nothing is lost, doubled or out of order.
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <random>
 
 #include "tests/support/ledger.h"
@@ -25,6 +26,10 @@ class Cluster : public LedgerWorld {
     settings_["relay.broker_sync_interval"] = "\"30s\"";
   }
 
+  void TearDown() override {
+    if (HasFailure()) std::cerr << cluster_.logs();
+    LedgerWorld::TearDown();
+  }
   // Writers, relay and applier at work over a whole stream.
   void begin() {
     relay_ = start_relay(settings_);

@@ -80,6 +80,29 @@ TEST_F(Halt, OnAForeignMessageOfAnotherSource) {
   expect_halt(21, "source_went_back");
 }
 
+// As a paused relay leaves it behind a promotion, where the promoted server's row lacks the epoch
+// that it had opened.
+TEST_F(Halt, OnAnEpochThatTheRowDoesNotKnowBehindTheNewestMessage) {
+  emit(10);
+  catch_up(unconfirmed());
+  auto client = nats_client();
+  const auto position = *client.read_stream(kStream).back().header("Postrider-Position");
+  // "v1 10 timeline/lsn/index xid time 1 last"
+  const auto index = position.rfind('/') + 1;
+  const auto message = [&](const std::string& ordinal, const std::string& at,
+                           const std::string& epoch) {
+    auto text = position;
+    text.replace(text.rfind(" 1 last"), 7, " " + epoch);
+    text.replace(index, 8, at);
+    text.replace(text.find("10"), 2, ordinal);
+    return text;
+  };
+  client.publish("shop.e", "x", {{"Postrider-Position", message("11", "00000020", "7")}});
+  client.publish("shop.e", "x", {{"Postrider-Position", message("12", "00000021", "1")}});
+  ASSERT_EQ(last_seq(), 12U);
+  expect_halt(27, "ordinal 11 of epoch 7", unconfirmed());
+}
+
 // Whoever may publish may have made a stream from which messages can be deleted.
 class Erasable : public Halt {
  protected:

@@ -78,7 +78,9 @@ void Oracle::on_settings(const Settings& settings, Lsn from) {
   if (!epochs_.empty() && epochs_.back().settings == settings &&
       epochs_.back().timeline == timeline)
     return;
-  const std::uint32_t number = epochs_.empty() ? 1 : epochs_.back().number + 1;
+  std::uint32_t number = epochs_.empty() ? 1 : epochs_.back().number + 1;
+  // Those of a history that was given up may be in the stream.
+  number += 100 * (timeline - (epochs_.empty() ? 1 : epochs_.back().timeline));
   epochs_.push_back({number, timeline, from, postgres_.inserted(), settings});
   begin_again();  // it begins before the row says so
 }

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <fstream>
 #include <stdexcept>
 
 #include "dev/ports.h"
@@ -60,6 +62,18 @@ NatsCluster::~NatsCluster() {
 std::string NatsCluster::urls() const {
   std::string all;
   for (const auto& server : servers_) all += (all.empty() ? "" : ",") + server->url();
+  return all;
+}
+
+std::string NatsCluster::logs() const {
+  constexpr std::size_t kTail = 6000;
+  std::string all;
+  for (std::size_t n = 0; n < kSize; ++n) {
+    std::ifstream file(servers_[n]->options().folder / "nats.log");
+    const std::string text((std::istreambuf_iterator<char>(file)),
+                           std::istreambuf_iterator<char>());
+    all += "--- " + name_of(n) + '\n' + text.substr(text.size() - std::min(text.size(), kTail));
+  }
   return all;
 }
 

@@ -31,6 +31,9 @@ class NatsCluster {
   [[nodiscard]] std::string urls() const;
   [[nodiscard]] dev::NatsServer& server(std::size_t n) { return *servers_.at(n); }
 
+  // The ends of the servers' logs, for whoever reads of a failure.
+  [[nodiscard]] std::string logs() const;
+
   void kill(std::size_t n);  // SIGKILL, and waits
   void start(std::size_t n);
   void pause(std::size_t n);

@@ -25,7 +25,7 @@ Facts normal() {
   facts.checkpoint.incarnation = "now";
   facts.checkpoint.mark = {5, 5, at(kDurable), {50, 500}, 1};
   facts.checkpoint.confirm_to = kDurable;
-  facts.newest_epoch = 1;
+  facts.epochs = {1};
   facts.slot_name = "slot";
   facts.slot = {true, "pgoutput", false, false, false, kConfirmed};
   facts.stream_name = "SHOP";
@@ -40,7 +40,7 @@ Facts young() {
   facts.checkpoint.mark = {};
   facts.checkpoint.incarnation = "";
   facts.checkpoint.confirm_to = kConfirmed;
-  facts.newest_epoch = 0;
+  facts.epochs = {};
   facts.stream.reset();
   facts.tail = TailGone{};
   return facts;
@@ -196,7 +196,7 @@ TEST(Decision, ANewSourceRefusesAStreamWithMessages) {
 TEST(Decision, AYoungStreamThatIsGoneIsMadeAgain) {
   auto facts = young();
   facts.checkpoint.incarnation = "before";
-  facts.newest_epoch = 1;
+  facts.epochs = {1};
   const auto start = decide(facts);
   ASSERT_TRUE(start.has_value());
   EXPECT_TRUE(start->create_stream);
@@ -206,7 +206,7 @@ TEST(Decision, AYoungStreamThatIsGoneIsMadeAgain) {
 Facts left_behind() {
   auto facts = young();
   facts.checkpoint.incarnation = "before";
-  facts.newest_epoch = 1;
+  facts.epochs = {1};
   facts.stream = StreamFacts{"made", 1, 3, 3, false};
   facts.tail = PositionHeader{3, at(kTail), {1, 1}, 1, true};
   return facts;
@@ -312,13 +312,23 @@ TEST(Decision, AnEpochThatWasNeverOpenedHalts) {
   expect_halt(facts, ErrorKind::kForeignMessage);
 }
 
+// The row of a server that was promoted may lack what the one before opened.
+TEST(Decision, AnEpochBelowTheNewestThatTheRowDoesNotKnowHalts) {
+  auto facts = normal();
+  facts.epochs = {1, 103};
+  facts.tail = PositionHeader{10, at(kTail), {100, 1000}, 2, true};
+  expect_halt(facts, ErrorKind::kForeignMessage);
+  facts.tail = PositionHeader{10, at(kTail), {100, 1000}, 103, true};
+  EXPECT_TRUE(decide(facts).has_value());
+}
+
 // A source that was repaired: ordinals up to 20 are used, the stream still ends with the tenth, and
 // nothing was published behind it yet.
 Facts repaired() {
   Facts facts = normal();
   facts.checkpoint.mark = {10, 20, {1, Lsn{}, 0, std::nullopt}, {}, 2};
   facts.checkpoint.confirm_to = facts.slot.confirmed = Lsn{0x8000};
-  facts.newest_epoch = 2;
+  facts.epochs = {2};
   return facts;
 }
 
