@@ -166,9 +166,14 @@ TEST_F(Cluster, ItsMajorityIsLostAndComesBack) {
   ASSERT_NO_FATAL_FAILURE(expect_exact());
 }
 
+// As an operator has to: each once the one before is healthy. A server before 2.9.22 whose leader
+// is stopped while it still catches up with it never stands for election (nats-server's raft.go,
+// runAsFollower): with two servers left, JetStream has no metadata leader until the third is back,
+// and nobody gets a consumer.
 TEST_F(Cluster, EveryServerIsRestartedInTurn) {
   ASSERT_NO_FATAL_FAILURE(begin());
   for (std::size_t n = 0; n < NatsCluster::kSize; ++n) {
+    cluster_.wait_until_healthy();
     ASSERT_TRUE(cluster_.server(n).stop());
     ASSERT_NO_FATAL_FAILURE(expect_progress());
     cluster_.start(n);

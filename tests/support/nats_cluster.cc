@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "dev/ports.h"
+#include "tests/support/loopback.h"
 
 namespace postrider::test {
 namespace {
@@ -40,7 +41,9 @@ NatsCluster::NatsCluster(std::filesystem::path folder) : folder_(std::move(folde
     dev::NatsServer::Options options;
     options.folder = folder_ / name_of(n);
     options.port = dev::free_port();
+    http_ports_[n] = dev::free_port();
     options.settings = {"server_name: " + name_of(n),
+                        "http: \"" + at(http_ports_[n]) + "\"",
                         "cluster { name: C1, listen: \"" + at(route_ports_[n]) +
                             "\", advertise: \"" + at(nobody) + "\", no_advertise: true",
                         "  routes: [ " + routes + "] }"};
@@ -160,6 +163,15 @@ std::size_t NatsCluster::wait_for_leader(const std::string& stream) {
   if (!dev::wait_until([&] { return (found = leader(stream)).has_value(); }, kPatience))
     throw std::runtime_error("the stream finds no leader");
   return *found;
+}
+
+void NatsCluster::wait_until_healthy() {
+  const auto healthy = [&] {
+    return std::ranges::all_of(http_ports_, [](std::uint16_t port) {
+      return http_get(port, "/healthz").starts_with("HTTP/1.1 200");
+    });
+  };
+  if (!dev::wait_until(healthy, kPatience)) throw std::runtime_error("a server is not healthy");
 }
 
 void NatsCluster::wait_until_whole(const std::string& stream) {

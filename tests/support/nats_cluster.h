@@ -47,6 +47,9 @@ class NatsCluster {
   [[nodiscard]] std::optional<std::size_t> leader(const std::string& stream);
   // Waits for one. Throws after a minute.
   [[nodiscard]] std::size_t wait_for_leader(const std::string& stream);
+  // Waits until every server says that it is healthy: the servers that it follows have a leader, and
+  // it has caught up with it, also in what is not a stream's. Throws after a minute.
+  void wait_until_healthy();
   // Waits until the stream has a leader and both followers are current.
   void wait_until_whole(const std::string& stream);
   // The answer of any server; asks one after another until one answers, for a minute at most.
@@ -64,6 +67,7 @@ class NatsCluster {
 
   std::filesystem::path folder_;
   std::array<std::uint16_t, kSize> route_ports_{};
+  std::array<std::uint16_t, kSize> http_ports_{};
   std::array<std::array<std::unique_ptr<Link>, kSize>, kSize> links_;  // [from][to]
   std::array<std::unique_ptr<dev::NatsServer>, kSize> servers_;
   std::array<bool, kSize> paused_{};
