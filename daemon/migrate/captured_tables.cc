@@ -11,7 +11,8 @@ namespace {
 
 // Rows of a partitioned table are in its partitions: each needs an identity and the WAL of its own.
 // Generated columns are not published: PostgreSQL 18 refuses updates and deletes where one of them
-// is in the identity, older versions do so nowhere, but leave it out of the key.
+// is in the identity, older versions do so nowhere, but leave it out of the key. OFFSET 0: PostgreSQL
+// takes a table for one with a thousand partitions, and would read all of pg_class for each.
 constexpr const char* kTables = R"(
 SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
   CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN pg_get_userbyid(c.relowner) END AS owner,
@@ -34,7 +35,8 @@ LATERAL (
               AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
               AND CASE p.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) END)) AS generated
   FROM (SELECT c.oid AS relid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) AS t WHERE t.isleaf) AS l
-  JOIN pg_catalog.pg_class p ON p.oid = l.relid JOIN pg_catalog.pg_namespace s ON s.oid = p.relnamespace
+  CROSS JOIN LATERAL (SELECT k.* FROM pg_catalog.pg_class k WHERE k.oid = l.relid OFFSET 0) AS p
+  JOIN pg_catalog.pg_namespace s ON s.oid = p.relnamespace
   WHERE p.relkind IN ('r', 'p')) AS parts
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'outbox', 'postrider')
