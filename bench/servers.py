@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ class Servers:
     """A PostgreSQL cluster and a nats-server in a new folder, gone at the end: `with Servers() as servers`."""
 
     def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-bench.", dir="/tmp"))
         self.folder.chmod(0o711)
         subprocess.run([POSTRIDER, "dev", "up", "--dir", self.folder], check=True, stdout=subprocess.DEVNULL)
@@ -58,7 +60,11 @@ class Servers:
         with open(self.folder / "programs.log", "ab") as log, tempfile.TemporaryFile("w+") as output:
             start = time.monotonic()
             child = subprocess.Popen([str(word) for word in command], env=self.environment | environment, stdout=output, stderr=log)
-            _, status, usage = os.wait4(child.pid, 0)
+            try:
+                _, status, usage = os.wait4(child.pid, 0)
+            except BaseException:
+                child.kill()
+                raise
             seconds = time.monotonic() - start
             child.returncode = os.waitstatus_to_exitcode(status)
             if child.returncode != 0:
@@ -69,18 +75,33 @@ class Servers:
     def postrider(self, *arguments, **environment):
         return self.run([POSTRIDER, *arguments, "--config", self.config], **environment)
 
-    def pgbench(self, statement, transactions, clients=4, options=()):
+    def decode(self, slot, end, database="shop", where=(), publications="postrider", options=()):
+        """The floor of a relay: what `slot` yields until `end`, thrown away."""
+        return self.run(["pg_recvlogical", *where, "-d", database, "-U", "relay", "--slot", slot, "--start", "--no-loop", "--endpos", end,
+                         "-f", "/dev/null", "-o", "proto_version=1", "-o", f"publication_names={publications}", *options])
+
+    def pgbench(self, statement, transactions, clients=4, options=(), database="shop"):
         """`transactions` in all, shared out to the clients."""
         script = self.folder / "statement.sql"
         script.write_text(statement + "\n")
-        return self.run([pgbench(), "-n", "-c", clients, "-j", 1, "-t", transactions // clients, "-f", script, *options, "shop"])
+        return self.run([pgbench(), "-n", "-c", clients, "-j", 1, "-t", transactions // clients, "-f", script, *options, database])
 
     def cpu(self, server):
-        """Seconds of CPU that `postgres` or `nats` has taken so far, with its processes that have ended."""
+        """Seconds of CPU that `postgres` or `nats` has taken so far, with its processes, also those that have ended."""
         name = {"postgres": "postmaster.pid", "nats": "nats.pid"}[server]
         pid = next(self.folder.glob(f"{server}/{name}")).read_text().split()[0]
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        ticks = 0
+        # A walsender outlives its client a little: counted only when it has ended, its work would count for whoever comes next.
+        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue  # it has just ended
+            if path.parent.name == pid:
+                ticks += sum(map(int, fields[11:15]))
+            elif fields[1] == pid:
+                ticks += sum(map(int, fields[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def pgbench():
