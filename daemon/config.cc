@@ -64,6 +64,7 @@ std::vector<Key> keys_of(Config& config, StreamOptions& stream) {
       {"stream", "replicas", [&](V v) { stream.replicas = static_cast<int>(v.integer(1, 5)); }},
       {"stream", "max_bytes", [&](V v) { stream.max_bytes = v.integer(-1, 1LL << 50U); }},
       {"stream", "max_age", [&](V v) { stream.max_age = v.duration(0, days(3650)); }},
+      {"stream", "fast_ingest", [&](V v) { stream.fast_ingest = v.boolean(); }},
       {"stream", "duplicate_window",
        [&](V v) { stream.duplicate_window = v.duration(100, minutes(60)); }},
       {"relay", "confirm",

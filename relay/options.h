@@ -29,6 +29,7 @@ struct StreamOptions {
   std::int64_t max_bytes = -1;  // -1: no limit
   milliseconds max_age{0};      // 0: for ever
   milliseconds duplicate_window{5000};
+  bool fast_ingest = true;  // where the broker has it, and messages have no ids
 };
 
 enum class ConfirmMode { kSynced, kAcked };

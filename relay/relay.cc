@@ -90,12 +90,12 @@ bool Relay::run_session() {
                              [this](OpenSession& open) { return await_standbys(open); });
   if (!opened) return true;
   OpenSession& open = *opened;
-  spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}",
+  spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}{}",
                open.checkpoint.session, open.start.mark.ordinal,
                open.start.mark.names_message() ? open.start.mark.position.to_string() : "none",
                open.start.start_lsn.is_none() ? open.slot_confirmed.to_string()
                                               : open.start.start_lsn.to_string(),
-               open.epochs.newest().number);
+               open.epochs.newest().number, open.batches ? ", in fast-ingest batches" : "");
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
   const auto number = open.checkpoint.session;
   const auto last_seq = open.stream.last_seq;

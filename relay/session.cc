@@ -132,11 +132,27 @@ bool Session::caught_up() const {
 
 // The first message is sent alone: if it is refused, nothing behind it can have been stored.
 bool Session::may_read() const {
-  return phase_ == Phase::kRunning && !publisher_->backed_up() &&
+  return phase_ == Phase::kRunning && !publisher_->backed_up() && !publisher_->awaits_batch() &&
          (pipelined_ ? window_.has_room(0) : window_.empty());
 }
 
+// A batch goes on while each turn brings messages of it and more can be had at once, or while its
+// broker will answer for a part of it and so make room: else it ends, and all of it is answered.
+bool Session::batch_goes_on() {
+  if (!may_read()) return publisher_->backed_up() || publisher_->answer_due();
+  if (!unsent_) return false;
+  if (input_left_) return true;
+  pollfd wal{wal_->socket(), POLLIN, 0};
+  if (::poll(&wal, 1, 0) <= 0) return false;
+  socket_readable_ = input_left_ = true;
+  return true;
+}
+
 void Session::wait() {
+  if (publisher_->in_batch() && !batch_goes_on()) {
+    publisher_->end_batch();
+    unsent_ = true;
+  }
   if (std::exchange(unsent_, false)) {
     publisher_->flush();
     POSTRIDER_FAILPOINT("publish.after_flush");
@@ -385,7 +401,8 @@ void Session::keep_time() {
   send_status_if_due();
   confirm_if_due();
   check_stall();
-  if (!window_.empty() && now_ - last_answer_ > options_.ack_timeout)
+  if ((!window_.empty() || publisher_->awaits_batch()) &&
+      now_ - last_answer_ > options_.ack_timeout)
     throw Failure(ErrorKind::kPublishInDoubt,
                   "no acknowledgement for " + std::to_string(options_.ack_timeout.count()) +
                       " ms with " + std::to_string(window_.messages()) + " messages in flight");

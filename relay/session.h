@@ -78,6 +78,7 @@ class Session {
   enum class Phase { kRunning, kDraining };
 
   void wait();
+  [[nodiscard]] bool batch_goes_on();
   [[nodiscard]] milliseconds until_announcement() const;
   void take_answers();
   void take_input();

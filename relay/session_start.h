@@ -39,6 +39,7 @@ struct OpenSession {
   wire::StreamInfo stream;
   Lsn slot_confirmed;
   bool slot_failover = false;
+  bool batches = false;  // the publisher sends fast-ingest batches
   Lsn flushed;  // every commit before this session ends at or before it, and decoding gets there
 };
 

@@ -39,6 +39,7 @@ void read_config(const Json& config, StreamInfo& info) {
   info.marks_deletions = get_or<std::int64_t>(config, "subject_delete_marker_ttl", 0) > 0;
   info.begins_at = get_or<std::uint64_t>(config, "first_seq", 0);
   info.persist_async = get_or<std::string>(config, "persist_mode", "") == "async";
+  info.fast_ingest = get_or(config, "allow_batched", false);
   info.max_msgs = get_or<std::int64_t>(config, "max_msgs", -1);
   info.max_msgs_per_subject = get_or<std::int64_t>(config, "max_msgs_per_subject", -1);
   info.max_bytes = get_or<std::int64_t>(config, "max_bytes", -1);

@@ -36,6 +36,7 @@ struct StreamInfo {
   bool has_subject_transform = false;
   bool marks_deletions = false;
   bool persist_async = false;
+  bool fast_ingest = false;     // allow_batched
   std::uint64_t begins_at = 0;  // as configured; 0: at 1
   std::int64_t max_msgs = -1;
   std::int64_t max_msgs_per_subject = -1;

@@ -140,14 +140,16 @@ Result<std::optional<ServerOperation>> ServerReader::message(std::string_view li
                                   body.substr(0, header_bytes), body.substr(header_bytes)});
 }
 
-void append_publish(std::string& out, std::string_view subject, std::string_view reply,
-                    std::span<const std::pair<std::string_view, std::string_view>> first,
-                    Headers headers, std::string_view payload) {
+std::size_t append_publish(std::string& out, std::string_view subject, std::string_view reply,
+                           std::span<const std::pair<std::string_view, std::string_view>> first,
+                           Headers headers, std::string_view payload) {
   constexpr std::size_t kAround = 4;  // ": " and the line's end
   std::size_t bytes = kVersion.size() + 2 * kEnd.size();
   for (const auto& [name, value] : first) bytes += name.size() + value.size() + kAround;
   for (const auto& [name, value] : headers) bytes += name.size() + value.size() + kAround;
-  out.append("HPUB ").append(subject).append(" ").append(reply).append(" ");
+  out.append("HPUB ").append(subject).append(" ").append(reply);
+  const std::size_t reply_end = out.size();
+  out += ' ';
   append_number(out, bytes);
   out += ' ';
   append_number(out, bytes + payload.size());
@@ -155,6 +157,7 @@ void append_publish(std::string& out, std::string_view subject, std::string_view
   for (const auto& [name, value] : first) append_header(out, name, value);
   for (const auto& [name, value] : headers) append_header(out, name, value);
   out.append(kEnd).append(payload).append(kEnd);
+  return reply_end;
 }
 
 void append_publish(std::string& out, std::string_view subject, std::string_view payload) {

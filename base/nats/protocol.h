@@ -59,11 +59,12 @@ class ServerReader {
 
 using Headers = std::span<const std::pair<std::string, std::string>>;
 
-// Appends HPUB. `first` stands before `headers` in the message: a server looks for its own from the
-// front. Neither names nor values hold control characters.
-void append_publish(std::string& out, std::string_view subject, std::string_view reply,
-                    std::span<const std::pair<std::string_view, std::string_view>> first,
-                    Headers headers, std::string_view payload);
+// Appends HPUB; returns where in `out` the reply subject ends. `first` stands before `headers` in
+// the message: a server looks for its own from the front. Neither names nor values hold control
+// characters.
+std::size_t append_publish(std::string& out, std::string_view subject, std::string_view reply,
+                           std::span<const std::pair<std::string_view, std::string_view>> first,
+                           Headers headers, std::string_view payload);
 // Appends PUB: no headers, no reply.
 void append_publish(std::string& out, std::string_view subject, std::string_view payload);
 

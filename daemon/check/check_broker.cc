@@ -225,6 +225,20 @@ void check_false_duplicates(const RelayOptions& options,
                    "set relay.message_id = false, or run 2.10.30 or newer"});
 }
 
+// Whether the broker answers for many events at once, where it can.
+void check_fast_ingest(const RelayOptions& options, const std::optional<ServerVersion>& version,
+                       const std::optional<wire::StreamInfo>& stream,
+                       std::vector<CheckLine>& lines) {
+  const ServerVersion first{2, 14, 0, ""};
+  if (!options.stream.fast_ingest || !version || !version->between(first, kNewestServer)) return;
+  std::string what = "events go in fast-ingest batches";
+  if (options.message_id)
+    what = "not used: relay.message_id is on";
+  else if (stream && !stream->fast_ingest)
+    what = "not used: the stream does not allow batches (allow_batched)";
+  lines.push_back({CheckLevel::kOk, "stream.fast_ingest", what, ""});
+}
+
 }  // namespace
 
 void check_broker(const RelayOptions& options, const OutboxLimits& limits,
@@ -242,6 +256,7 @@ void check_broker(const RelayOptions& options, const OutboxLimits& limits,
     check_parts(options, *client, lines);
     check_message_size(options, limits, *client, lines);
     check_false_duplicates(options, version, stream, lines);
+    check_fast_ingest(options, version, stream, lines);
     check_requests(options, stream.has_value(), lines);
     // Last: a refusal breaks the connection for everything after it.
     if (may_publish && options.announce) check_announce(options, *publisher, lines);

@@ -57,6 +57,7 @@ Replay::Replay(const RelayOptions& relay, const ReplayOptions& options)
   target_.name = options.to_stream;
   target_.replicas = relay.stream.replicas;
   target_.duplicate_window = relay.stream.duplicate_window;
+  target_.fast_ingest = false;  // copies have ids
   if (!range_.filter.empty() && !is_valid_pattern(range_.filter))
     refuse("--filter " + range_.filter + " is no subject pattern",
            "as NATS has them: tokens between dots, * for one, > at the end for the rest");

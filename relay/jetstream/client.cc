@@ -4,13 +4,21 @@
 #include <utility>
 
 #include "base/jetstream/mailbox.h"
+#include "base/jetstream/server_version.h"
 
 namespace postrider {
 namespace {
 
 using Json = nlohmann::json;
 
-std::string stream_config(const StreamOptions& options, const std::string& subjects) {
+// Servers that do not know a setting may refuse the whole stream for it.
+bool knows_batches(const std::string& url) {
+  const auto version = read_server_version(url, std::chrono::seconds(2));
+  return version && version->between({2, 14, 0, ""}, {999, 0, 0, ""});
+}
+
+std::string stream_config(const StreamOptions& options, const std::string& subjects,
+                          bool batches) {
   using std::chrono::nanoseconds;
   Json config = {{"name", options.name},
                  {"subjects", {subjects}},
@@ -27,6 +35,7 @@ std::string stream_config(const StreamOptions& options, const std::string& subje
                  {"duplicate_window", nanoseconds(options.duplicate_window).count()},
                  {"num_replicas", options.replicas},
                  {"allow_direct", true}};
+  if (batches) config["allow_batched"] = true;
   return config.dump();
 }
 
@@ -44,8 +53,9 @@ JetStreamClient::~JetStreamClient() = default;
 
 wire::StreamInfo JetStreamClient::create_stream(const StreamOptions& options,
                                                 const std::string& subjects) {
+  const bool batches = options.fast_ingest && knows_batches(server_url());
   const std::string answer =
-      request("$JS.API.STREAM.CREATE." + options.name, stream_config(options, subjects));
+      request("$JS.API.STREAM.CREATE." + options.name, stream_config(options, subjects, batches));
   if (const auto error = wire::find_api_error(answer)) {
     // 4xx: the request itself is refused (subjects overlap, no room for max_bytes). A cluster whose
     // servers are not all up yet has too few of them only for the moment.

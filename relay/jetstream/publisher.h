@@ -27,6 +27,10 @@ class Publisher {
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
 
+  // From now on messages go in fast-ingest batches (relay/wire/fast_batch.h), which the stream must
+  // allow; the broker is asked for an answer every `flow` messages.
+  void use_batches(std::uint16_t flow);
+
   // Takes one message; flush() sends it. From then on we do not know whether the broker will store
   // it, until its answer arrives or the stream is read. `expected_last` is the fence.
   void publish(const Message& message, const std::string& stream, std::uint64_t expected_last);
@@ -36,6 +40,15 @@ class Publisher {
   void flush();
   // True when the socket did not take everything: publish no more until it has.
   [[nodiscard]] bool backed_up() const;
+
+  // With batches, all false without: whether one is open; whether one has ended and the answer is
+  // not here, until when nothing may be published; whether the open one will be answered in part.
+  [[nodiscard]] bool in_batch() const;
+  [[nodiscard]] bool awaits_batch() const;
+  [[nodiscard]] bool answer_due() const;
+  // Ends the open batch behind the newest message, so that the broker answers for all of it. To be
+  // called when nothing follows at once; flush() sends it.
+  void end_batch();
 
   // For poll(): readable when take_answers() has something, writable when flush() has.
   [[nodiscard]] int fd() const;

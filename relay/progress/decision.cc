@@ -173,7 +173,8 @@ Result<Start> start_at_tail(const Facts& facts, const PositionHeader& tail) {
   if (mark.ordinal == c.mark.ordinal &&
       (mark.position != c.mark.position || mark.fingerprint != c.mark.fingerprint))
     return tl::unexpected(foreign(facts, "it differs from the durable message of its ordinal"));
-  if (mark.epoch != c.mark.epoch && std::ranges::find(facts.epochs, mark.epoch) == facts.epochs.end())
+  const bool known = std::ranges::find(facts.epochs, mark.epoch) != facts.epochs.end();
+  if (mark.epoch < c.mark.epoch || !known)
     return tl::unexpected(foreign(
         facts, "its epoch " + std::to_string(mark.epoch) + " was never opened by this source"));
   return go_on_after(facts, mark, 0);

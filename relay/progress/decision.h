@@ -48,7 +48,7 @@ struct Facts {
   Lsn flushed;            // end of the server's durable WAL
   TimelineHistory history{1};
   Checkpoint checkpoint;
-  std::vector<std::uint32_t> epochs;                // numbers of those in the checkpoint row
+  std::vector<std::uint32_t> epochs;  // numbers of those in the checkpoint row, its mark's included
   std::optional<OrdinalRange> hole = std::nullopt;  // that it declares
   std::string slot_name;
   SlotFacts slot;

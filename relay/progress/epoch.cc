@@ -203,6 +203,10 @@ bool Epochs::any_messages() const {
       epochs_, [](const Epoch& e) { return e.settings.wal_store || e.settings.backfill; });
 }
 
+bool Epochs::any_message_ids() const {
+  return std::ranges::any_of(epochs_, [](const Epoch& e) { return e.settings.message_id; });
+}
+
 bool Epochs::any_captures() const {
   return std::ranges::any_of(epochs_, [](const Epoch& e) { return e.settings.carries_rows(); });
 }

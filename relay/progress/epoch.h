@@ -84,6 +84,8 @@ class Epochs {
   [[nodiscard]] std::vector<std::uint32_t> numbers() const;
   // True when any epoch counts logical messages, so that the decoder must send them.
   [[nodiscard]] bool any_messages() const;
+  // True when any epoch's messages carry an id.
+  [[nodiscard]] bool any_message_ids() const;
   // True when any epoch carries rows of captured tables, or of outbox tables of other tools.
   [[nodiscard]] bool any_captures() const;
 

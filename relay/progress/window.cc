@@ -18,13 +18,16 @@ void Window::push(Sent sent) {
 }
 
 Result<void> Window::acknowledge(const wire::PubAck& ack) {
-  if (ack.outcome != wire::PubAck::Outcome::kStored) return tl::unexpected(classify_refusal(ack));
+  using Outcome = wire::PubAck::Outcome;
+  const bool through = ack.outcome == Outcome::kStoredThrough;
+  if (ack.outcome != Outcome::kStored && !through) return tl::unexpected(classify_refusal(ack));
   const std::uint64_t first = last_sent_ - in_flight_.size() + 1;
   if (ack.seq < first || ack.seq > last_sent_)
     return fail(ErrorKind::kPublishInDoubt, "acknowledged at sequence " + std::to_string(ack.seq) +
                                                 ", expected " + std::to_string(first) + " to " +
                                                 std::to_string(last_sent_));
-  in_flight_[ack.seq - first].acknowledged = true;
+  for (std::uint64_t seq = through ? first : ack.seq; seq <= ack.seq; ++seq)
+    in_flight_[seq - first].acknowledged = true;
   return {};
 }
 
@@ -42,7 +45,10 @@ Error classify_refusal(const wire::PubAck& ack) {
                            std::to_string(ack.err_code) + ")";
   switch (ack.outcome) {
     case Outcome::kStored:
+    case Outcome::kStoredThrough:
       break;
+    case Outcome::kBatchCut:
+      return {ErrorKind::kPublishInDoubt, ack.description, ""};
     case Outcome::kDuplicate:
       return {ErrorKind::kPublishInDoubt,
               "the broker took a message for a duplicate of sequence " + std::to_string(ack.seq),
@@ -61,6 +67,9 @@ Error classify_refusal(const wire::PubAck& ack) {
       if (ack.err_code == wire::kErrStreamSealed)
         return {ErrorKind::kStreamSettings, "the stream is sealed: " + said,
                 "a sealed stream cannot be opened again: name another in stream.name"};
+      // Its server has forgotten it, or never knew it: what of it is stored, the stream tells.
+      if (ack.err_code == wire::kErrUnknownBatch)
+        return {ErrorKind::kPublishInDoubt, "the broker does not know a batch: " + said, ""};
       return {ErrorKind::kBrokerRefuses, "the broker refuses a message: " + said, ""};
   }
   return {ErrorKind::kInternal, "a stored message is no refusal", ""};

@@ -1,5 +1,6 @@
 #include "relay/wire/pub_ack.h"
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -7,8 +8,22 @@
 namespace postrider::wire {
 namespace {
 
+// ,"batch":"B","count":C}
+bool ends_batch(std::string_view json) {
+  constexpr std::string_view kBatch = ",\"batch\":\"";
+  constexpr std::string_view kCount = "\",\"count\":";
+  if (!json.starts_with(kBatch)) return false;
+  json.remove_prefix(kBatch.size());
+  json.remove_prefix(std::min(json.find_first_of("\"\\"), json.size()));
+  if (!json.starts_with(kCount) || !json.ends_with('}')) return false;
+  json.remove_prefix(kCount.size());
+  json.remove_suffix(1);
+  return !json.empty() && json.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 // The form that the server sends for nearly every message, without a JSON parser: {"stream":"S",
-// "seq":N} with at most blanks between. Nothing for any other form.
+// "seq":N}, with ,"batch":"B","count":C behind it at a batch's end, and at most one blank between.
+// Nothing for any other form.
 std::optional<std::uint64_t> parse_plain(std::string_view json) {
   constexpr std::string_view kHead = "{\"stream\":\"";
   if (!json.starts_with(kHead)) return std::nullopt;
@@ -23,9 +38,10 @@ std::optional<std::uint64_t> parse_plain(std::string_view json) {
   json.remove_prefix(kSeq.size());
   std::uint64_t seq = 0;
   const auto [end, error] = std::from_chars(json.data(), json.data() + json.size(), seq);
-  if (error != std::errc{} || end + 1 != json.data() + json.size() || *end != '}')
-    return std::nullopt;
-  return seq;
+  if (error != std::errc{}) return std::nullopt;
+  json.remove_prefix(static_cast<std::size_t>(end - json.data()));
+  if (json == "}" || ends_batch(json)) return seq;
+  return std::nullopt;
 }
 
 template <class T>

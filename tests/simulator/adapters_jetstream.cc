@@ -1,11 +1,15 @@
 // The relay's JetStream adapters over the model, in place of base/jetstream/connection.cc,
 // base/jetstream/mailbox.cc, relay/jetstream/client.cc and relay/jetstream/publisher.cc.
 #include <algorithm>
+#include <deque>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/jetstream/mailbox.h"
 #include "relay/jetstream/client.h"
 #include "relay/jetstream/publisher.h"
+#include "relay/wire/fast_batch.h"
 #include "tests/simulator/nats_handle.h"
 #include "tests/simulator/world.h"
 
@@ -58,6 +62,7 @@ wire::StreamInfo describe(const sim::ModelJetStream::Connection& connection) {
   info.storage = "file";
   info.retention = "limits";
   info.discard = "new";
+  info.fast_ingest = broker.fast_ingest;
   return info;
 }
 
@@ -156,8 +161,11 @@ wire::StreamInfo JetStreamClient::create_stream(const StreamOptions&, const std:
 }
 
 struct Publisher::Impl {
-  std::shared_ptr<Mailbox<wire::PubAck>> answers = Mailbox<wire::PubAck>::open();
+  std::shared_ptr<Mailbox<sim::Said>> answers = Mailbox<sim::Said>::open();
   std::shared_ptr<sim::ModelJetStream::Connection> connection;
+  std::optional<wire::FastBatch> batch;
+  std::vector<sim::Said> said;
+  std::deque<sim::Publish> unsent;
 };
 
 Publisher::Publisher(const NatsOptions&, const std::string&, std::chrono::milliseconds)
@@ -182,18 +190,61 @@ bool Publisher::backed_up() const {
   return false;
 }
 
-void Publisher::flush() {}
+void Publisher::flush() {
+  auto& sent = impl_->connection->sent;
+  for (auto& publish : impl_->unsent) sent.push_back(std::move(publish));
+  impl_->unsent.clear();
+}
 
 void Publisher::announce(std::string_view, std::string_view) {}
 
+void Publisher::use_batches(std::uint16_t flow) {
+  impl_->batch.emplace("_INBOX." + std::to_string(World::the().next_inbox()), flow);
+}
+
+bool Publisher::in_batch() const {
+  return impl_->batch && impl_->batch->open();
+}
+
+bool Publisher::awaits_batch() const {
+  return impl_->batch && impl_->batch->ending();
+}
+
+bool Publisher::answer_due() const {
+  return impl_->batch && impl_->batch->answer_due();
+}
+
+void Publisher::end_batch() {
+  if (!in_batch()) return;
+  if (!impl_->unsent.empty()) {
+    auto& reply = impl_->unsent.back().reply;
+    reply[reply.size() - wire::FastBatch::kOperationFromEnd] = wire::FastBatch::kCommit;
+    impl_->batch->end();
+    return;
+  }
+  sim::Publish end;
+  end.reply = impl_->batch->end_of_batch();
+  impl_->unsent.push_back(std::move(end));
+}
+
 void Publisher::take_answers(std::vector<wire::PubAck>& answers) {
-  impl_->answers->take(answers);
+  answers.clear();
+  impl_->answers->take(impl_->said);
+  for (const auto& said : impl_->said) {
+    wire::PubAck none;
+    none.outcome = wire::PubAck::Outcome::kNoResponder;
+    if (!impl_->batch)
+      answers.push_back(said.text.empty() ? none : wire::parse_pub_ack(said.text));
+    else if (said.text.empty() && impl_->batch->is_own(said.reply))
+      answers.push_back(none);
+    else if (auto answer = impl_->batch->accept(said.reply, said.text))
+      answers.push_back(*std::move(answer));
+  }
 }
 
 void Publisher::publish(const Message& message, const std::string&, std::uint64_t expected_last) {
   World::the().pass();
-  auto& connection = *impl_->connection;
-  if (!connection.alive) throw_broken();
+  if (!impl_->connection->alive) throw_broken();
   sim::Publish publish;
   publish.subject = message.subject;
   publish.payload = message.payload;
@@ -204,7 +255,10 @@ void Publisher::publish(const Message& message, const std::string&, std::uint64_
   }
   publish.headers += "\r\n";
   publish.expected_last = expected_last;
-  connection.sent.push_back(std::move(publish));
+  if (!impl_->batch) return impl_->connection->sent.push_back(std::move(publish));
+  publish.reply = impl_->batch->next(expected_last);
+  impl_->unsent.push_back(std::move(publish));
+  if (World::the().random().one_in(4)) flush();
 }
 
 }  // namespace postrider

@@ -1,6 +1,7 @@
 #include "tests/simulator/model_jetstream.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
 namespace postrider::sim {
@@ -21,6 +22,22 @@ std::string refused(int code, int err_code, const std::string& why) {
 }
 
 constexpr const char* kNoResponders = "";
+
+// What a reply subject says: ....<batch>.<flow>.fail.<number>.<operation>.$FI
+struct BatchPlace {
+  std::string batch;
+  std::uint64_t flow = 0;
+  std::uint64_t number = 0;
+  char operation = 0;
+};
+
+BatchPlace place_of(const std::string& reply) {
+  std::vector<std::string> tokens;
+  std::istringstream text(reply);
+  for (std::string token; std::getline(text, token, '.');) tokens.push_back(token);
+  const auto from_end = [&](std::size_t n) { return tokens.at(tokens.size() - n); };
+  return {from_end(6), std::stoull(from_end(5)), std::stoull(from_end(3)), from_end(2).at(0)};
+}
 
 }  // namespace
 
@@ -72,17 +89,19 @@ bool ModelJetStream::process(Connection& connection, std::uint64_t count) {
     const Publish publish = std::move(connection.sent.front());
     connection.sent.pop_front();
     const std::uint64_t before = stream_ ? stream_->last_seq() : 0;
-    std::string said = answer(publish);
+    auto said = publish.reply.ends_with(".$FI") ? answer_in_batch(publish)
+                                                : std::vector<std::string>{answer(publish)};
     const std::uint64_t after = stream_ ? stream_->last_seq() : 0;
-    on_publish_(publish, after > before ? after : 0);
-    if (connection.alive) connection.answers.push_back(std::move(said));
+    if (!publish.headers.empty()) on_publish_(publish, after > before ? after : 0);
+    if (!connection.alive) continue;
+    for (auto& text : said) connection.answers.push_back({publish.reply, std::move(text)});
   }
   return true;
 }
 
 std::string ModelJetStream::answer(const Publish& publish) {
   if (!stream_) return kNoResponders;
-  if (false_duplicates > 0) {
+  if (false_duplicates > 0 && !publish.message_id.empty()) {
     --false_duplicates;
     return duplicate_of(0);
   }
@@ -104,6 +123,63 @@ std::string ModelJetStream::answer(const Publish& publish) {
   return stored_at(seq);
 }
 
+// As nats-server's stream.go does it, processJetStreamFastBatchMsg, for a stream of one replica.
+std::vector<std::string> ModelJetStream::answer_in_batch(const Publish& publish) {
+  if (!stream_) return {kNoResponders};
+  const BatchPlace place = place_of(publish.reply);
+  auto found = batches_.find(place.batch);
+  if (found == batches_.end()) {
+    if (place.number != 1)
+      return {refused(400, wire::kErrUnknownBatch, "batch publish ID unknown")};
+    found = batches_.emplace(place.batch, Batch{}).first;
+  }
+  Batch& batch = found->second;
+  std::vector<std::string> said;
+  const auto end = [&] {
+    said.push_back("{\"stream\":\"S\",\"seq\":" + std::to_string(batch.seq) + ",\"batch\":\"" +
+                   place.batch + "\",\"count\":" + std::to_string(batch.messages) + "}");
+    batches_.erase(found);
+    return said;
+  };
+  if (place.number != batch.messages + 1) {
+    said.push_back("{\"type\":\"gap\",\"last_seq\":" + std::to_string(batch.messages + 1) +
+                   ",\"seq\":" + std::to_string(place.number) + "}");
+    return end();
+  }
+  if (place.operation == '3') return end();
+  const bool commit = place.operation == '2';
+  ++batch.messages;
+  if (place.number == 1 && !commit)
+    said.push_back("{\"type\":\"ack\",\"seq\":0,\"msgs\":" + std::to_string(place.flow) + "}");
+  const auto ack = wire::parse_pub_ack(answer(publish));
+  using Outcome = wire::PubAck::Outcome;
+  if (ack.outcome == Outcome::kStored) batch.seq = ack.seq;
+  if (ack.outcome != Outcome::kStored && ack.outcome != Outcome::kDuplicate) {
+    const std::string error = "\"error\":{\"code\":" + std::to_string(ack.code) +
+                              ",\"err_code\":" + std::to_string(ack.err_code) +
+                              ",\"description\":\"" + ack.description + "\"}";
+    if (place.number == 1) {
+      said.push_back("{" + error + ",\"stream\":\"S\",\"seq\":0}");
+      batches_.erase(found);
+      return said;
+    }
+    said.push_back("{\"type\":\"err\",\"seq\":" + std::to_string(place.number) + "," + error + "}");
+    --batch.messages;
+    return end();
+  }
+  // A duplicate is passed over, and counts.
+  if (commit && place.number == 1 && ack.outcome == Outcome::kDuplicate) {
+    said.push_back(duplicate_of(ack.seq));
+    batches_.erase(found);
+    return said;
+  }
+  if (commit) return end();
+  if (batch.messages % place.flow == 0)
+    said.push_back("{\"type\":\"ack\",\"seq\":" + std::to_string(batch.messages) +
+                   ",\"msgs\":" + std::to_string(place.flow) + "}");
+  return said;
+}
+
 void ModelJetStream::forget_ids() {
   std::erase_if(stream_->ids,
                 [&](const auto& id) { return id.second.second + duplicate_window <= now_; });
@@ -112,14 +188,8 @@ void ModelJetStream::forget_ids() {
 bool ModelJetStream::deliver(Connection& connection, std::uint64_t count) {
   if (!connection.alive || connection.answers.empty()) return false;
   for (; count > 0 && !connection.answers.empty(); --count) {
-    const std::string said = std::move(connection.answers.front());
+    static_cast<Mailbox<Said>&>(*connection.mailbox).put(std::move(connection.answers.front()));
     connection.answers.pop_front();
-    wire::PubAck ack;
-    if (said == kNoResponders)
-      ack.outcome = wire::PubAck::Outcome::kNoResponder;
-    else
-      ack = wire::parse_pub_ack(said);
-    static_cast<Mailbox<wire::PubAck>&>(*connection.mailbox).put(std::move(ack));
   }
   return true;
 }
@@ -144,6 +214,7 @@ void ModelJetStream::cut(std::uint64_t keep) {
 
 void ModelJetStream::crash(std::uint64_t keep, bool whole_stream) {
   up = false;
+  batches_.clear();
   for (const auto& connection : connections_) disconnect(*connection);
   for (const auto& connection : connections_) connection->sent.clear();
   if (whole_stream)
@@ -156,6 +227,7 @@ void ModelJetStream::crash(std::uint64_t keep, bool whole_stream) {
 }
 
 void ModelJetStream::elect(std::uint64_t keep) {
+  batches_.clear();
   cut(keep);
 }
 
@@ -168,6 +240,7 @@ void ModelJetStream::disconnect(Connection& connection) {
 }
 
 void ModelJetStream::delete_stream() {
+  batches_.clear();
   stream_.reset();
   synced_ = 0;
 }

@@ -2,7 +2,8 @@
 // ones: it acknowledges before it has synced, and a crash cuts off what was not synced, whose
 // sequences are then used again; answers get lost, late, doubled and reordered; what a client sent
 // may arrive after the client has gone; a message may be called a duplicate that is not stored; a
-// reader may be shown a state that is past.
+// reader may be shown a state that is past. It has fast-ingest batches as a single nats-server 2.15
+// has them.
 #pragma once
 
 #include <chrono>
@@ -23,8 +24,15 @@ namespace postrider::sim {
 
 using Time = std::chrono::steady_clock::time_point;
 
+// To a publisher, on the reply subject of one of its messages.
+struct Said {
+  std::string reply;
+  std::string text;  // empty: nobody listens
+};
+
 struct Publish {
   std::string subject;
+  std::string reply;
   std::string headers;  // "NATS/1.0\r\nName: value\r\n...\r\n", as STREAM.MSG.GET shows them
   std::string payload;
   std::string message_id;                      // empty: none
@@ -44,8 +52,8 @@ class ModelJetStream {
     bool alive = true;  // false: closed by either side
     bool client_gone = false;
     std::deque<Publish> sent;           // by the client, not yet seen by the server
-    std::deque<std::string> answers;    // by the server, not yet seen by the client
-    std::shared_ptr<ErrorBox> mailbox;  // of one that publishes: a Mailbox<wire::PubAck>
+    std::deque<Said> answers;           // by the server, not yet seen by the client
+    std::shared_ptr<ErrorBox> mailbox;  // of one that publishes: a Mailbox<Said>
     // What the requests of this connection are shown at most: a replica that lags answers them.
     std::optional<std::uint64_t> stale_last;
   };
@@ -65,6 +73,7 @@ class ModelJetStream {
   bool up = true;
   std::chrono::milliseconds sync_interval{2000};
   std::chrono::milliseconds duplicate_window{300};
+  bool fast_ingest = false;      // the stream allows batches
   bool duplicates_first = true;  // looks for duplicates before it compares the expected sequence
   int false_duplicates = 0;      // so many publishes from now on are called duplicates, and dropped
   int refusals = 0;              // so many are refused
@@ -107,7 +116,12 @@ class ModelJetStream {
 
  private:
   void cut(std::uint64_t keep);
+  struct Batch {
+    std::uint64_t messages = 0;  // taken, whether stored or not
+    std::uint64_t seq = 0;       // of the newest that was stored
+  };
   std::string answer(const Publish& publish);
+  std::vector<std::string> answer_in_batch(const Publish& publish);
   void forget_ids();
 
   const Time& now_;
@@ -115,6 +129,7 @@ class ModelJetStream {
   std::optional<Stream> stream_;
   std::uint64_t synced_ = 0;  // explicitly
   std::uint64_t incarnations_ = 0;
+  std::map<std::string, Batch> batches_;  // open ones
   std::vector<std::shared_ptr<Connection>> connections_;
 };
 

@@ -130,6 +130,7 @@ Plan make_plan(std::uint64_t seed) {
   plan.applier_seed = random.next();
   plan.batch_events = random.between(1, 10);
   plan.batch_bytes = random.one_in(2) ? random.between(100, 2000) : 1'000'000;
+  plan.fast_ingest = random.one_in(2);
   return plan;
 }
 

@@ -64,6 +64,7 @@ struct Plan {
   std::size_t window = 16;
   std::uint64_t tick_ms = 5;  // a step takes up to that long
   bool duplicates_first = true;
+  bool fast_ingest = false;
   std::chrono::milliseconds duplicate_window{300};
   std::chrono::milliseconds idle_confirm_interval{1000};
   std::vector<Action> actions;

@@ -27,6 +27,7 @@ World::World(const Plan& plan)
       applier_random_(plan.applier_seed) {
   the_world = this;
   broker.duplicates_first = plan.duplicates_first;
+  broker.fast_ingest = plan.fast_ingest;
   broker.duplicate_window = plan.duplicate_window;
   for (int i = 0; i < 2; ++i) {
     relays_.push_back(std::make_unique<Relay>());

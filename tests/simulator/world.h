@@ -94,6 +94,7 @@ class World {
   void wait();
   [[nodiscard]] bool owns(const Relay& relay) const;
   [[nodiscard]] Random& random() { return random_; }
+  [[nodiscard]] std::uint64_t next_inbox() { return ++inboxes_; }
 
   Time now{std::chrono::hours(1)};
   Oracle oracle;
@@ -146,6 +147,7 @@ class World {
   Settings wanted_;
   std::uint64_t next_number_ = 1;
   std::uint64_t lost_ = 0;
+  std::uint64_t inboxes_ = 0;
   std::vector<std::unique_ptr<Relay>> relays_;
   std::vector<std::unique_ptr<ApplierProcess>> appliers_;
   Random applier_random_;

@@ -115,7 +115,8 @@ TEST(NatsPublish, CountsHeadersAndPayload) {
   std::string out = "PING\r\n";
   const std::array<std::pair<std::string_view, std::string_view>, 1> first{{{"F", "1"}}};
   const std::vector<std::pair<std::string, std::string>> headers{{"Name", "value"}, {"E", ""}};
-  append_publish(out, "a.b", "r", first, headers, "pay\r\nload");
+  const auto reply_end = append_publish(out, "a.b", "r", first, headers, "pay\r\nload");
+  EXPECT_EQ(out.substr(0, reply_end), "PING\r\nHPUB a.b r");
   EXPECT_EQ(out,
             "PING\r\nHPUB a.b r 36 45\r\nNATS/1.0\r\nF: 1\r\nName: value\r\nE: \r\n\r\npay\r\nload"
             "\r\n");

@@ -42,6 +42,19 @@ TEST(Window, GivesOutOnlyTheContiguousPrefix) {
   EXPECT_EQ(window.messages(), 1U);
 }
 
+TEST(Window, TheAnswerToABatchCoversAllBeforeIt) {
+  Window window(5, 10, 1000);
+  for (std::uint64_t i = 1; i <= 3; ++i) window.push(message(i));
+  auto through = stored(7);
+  through.outcome = Outcome::kStoredThrough;
+  ASSERT_TRUE(window.acknowledge(through));
+  EXPECT_EQ(window.take_published()->mark.seq, 6U);
+  EXPECT_EQ(window.take_published()->mark.seq, 7U);
+  EXPECT_FALSE(window.take_published());
+  through.seq = 9;
+  EXPECT_FALSE(window.acknowledge(through));
+}
+
 TEST(Window, HoldsItsLimitsButAlwaysTakesOne) {
   Window window(0, 2, 25);
   EXPECT_TRUE(window.has_room(1000)) << "an empty window takes any message";
@@ -84,6 +97,8 @@ TEST(Window, ClassifiesRefusals) {
   };
   EXPECT_EQ(kind(Outcome::kWrongSequence), ErrorKind::kPublishInDoubt);
   EXPECT_EQ(kind(Outcome::kUnreadable), ErrorKind::kPublishInDoubt);
+  EXPECT_EQ(kind(Outcome::kBatchCut), ErrorKind::kPublishInDoubt);
+  EXPECT_EQ(kind(Outcome::kRefused, wire::kErrUnknownBatch), ErrorKind::kPublishInDoubt);
   EXPECT_EQ(kind(Outcome::kNoResponder), ErrorKind::kBrokerRefuses);
   EXPECT_EQ(kind(Outcome::kRefused, 10077), ErrorKind::kBrokerRefuses);  // maximum bytes exceeded
   EXPECT_EQ(kind(Outcome::kRefused, wire::kErrMessageTooLarge), ErrorKind::kTooLarge);

@@ -13,6 +13,17 @@ TEST(PubAck, ReadsASequence) {
   EXPECT_EQ(ack.seq, 42U);
 }
 
+TEST(PubAck, ReadsTheEndOfABatch) {
+  const auto ack = parse_pub_ack(R"({"stream":"SHOP", "seq":42,"batch":"abc-1","count":3})");
+  EXPECT_EQ(ack.outcome, Outcome::kStored);
+  EXPECT_EQ(ack.seq, 42U);
+  EXPECT_EQ(parse_pub_ack(R"({"stream":"S","seq":42,"batch":"a","count":})").outcome,
+            Outcome::kUnreadable);
+  EXPECT_EQ(parse_pub_ack(R"({"stream":"S","seq":42,"duplicate": true,"batch":"a","count":1})")
+                .outcome,
+            Outcome::kDuplicate);
+}
+
 TEST(PubAck, ADuplicateIsNotStored) {
   const auto ack = parse_pub_ack(R"({"stream":"SHOP","seq":41,"duplicate":true})");
   EXPECT_EQ(ack.outcome, Outcome::kDuplicate);
