@@ -75,6 +75,10 @@ bool ServerVersion::between(const ServerVersion& first, const ServerVersion& las
   return order(first) <= order(*this) && order(*this) <= order(last);
 }
 
+bool ServerVersion::has_fast_ingest() const {
+  return std::tuple(major, minor) >= std::tuple(2, 14);
+}
+
 std::optional<ServerVersion> parse_server_version(std::string_view text) {
   ServerVersion version;
   version.text = text;

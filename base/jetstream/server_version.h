@@ -18,6 +18,8 @@ struct ServerVersion {
   std::string text;  // as the server says it, such as "2.11.0-preview.2"
 
   [[nodiscard]] bool between(const ServerVersion& first, const ServerVersion& last) const;
+  // It knows the stream setting allow_batched: 2.14 and newer.
+  [[nodiscard]] bool has_fast_ingest() const;
 };
 
 // "2.10.14", or with something behind it. Pure, as the next.

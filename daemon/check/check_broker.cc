@@ -229,8 +229,7 @@ void check_false_duplicates(const RelayOptions& options,
 void check_fast_ingest(const RelayOptions& options, const std::optional<ServerVersion>& version,
                        const std::optional<wire::StreamInfo>& stream,
                        std::vector<CheckLine>& lines) {
-  const ServerVersion first{2, 14, 0, ""};
-  if (!options.stream.fast_ingest || !version || !version->between(first, kNewestServer)) return;
+  if (!options.stream.fast_ingest || !version || !version->has_fast_ingest()) return;
   std::string what = "events go in fast-ingest batches";
   if (options.message_id)
     what = "not used: relay.message_id is on";

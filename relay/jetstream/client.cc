@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 // Servers that do not know a setting may refuse the whole stream for it.
 bool knows_batches(const std::string& url) {
   const auto version = read_server_version(url, std::chrono::seconds(2));
-  return version && version->between({2, 14, 0, ""}, {999, 0, 0, ""});
+  return version && version->has_fast_ingest();
 }
 
 std::string stream_config(const StreamOptions& options, const std::string& subjects,
