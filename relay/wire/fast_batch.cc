@@ -1,7 +1,5 @@
 #include "relay/wire/fast_batch.h"
 
-#include <array>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -11,12 +9,6 @@ namespace {
 constexpr char kStart = '0';
 constexpr char kAppend = '1';
 constexpr char kEndOfBatch = '3';
-
-void append(std::string& text, std::uint64_t number) {
-  std::array<char, 20> digits{};
-  text.append(digits.data(),
-              std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr);
-}
 
 PubAck cut(const std::string& what) {
   PubAck ack;
@@ -55,9 +47,9 @@ std::string_view FastBatch::next(std::uint64_t expected_last) {
     base_ = expected_last;
     answered_ = 0;
     subject_ = inbox_ + id_;
-    append(subject_, ++batches_);
+    subject_ += std::to_string(++batches_);
     subject_ += '.';
-    append(subject_, flow_);
+    subject_ += std::to_string(flow_);
     subject_ += ".fail.";
     prefix_ = subject_.size();
   }
@@ -79,7 +71,7 @@ void FastBatch::close() {
 
 std::string_view FastBatch::reply_subject(std::uint64_t number, char operation) {
   subject_.resize(prefix_);
-  append(subject_, number);
+  subject_ += std::to_string(number);
   subject_ += '.';
   subject_ += operation;
   subject_ += ".$FI";
