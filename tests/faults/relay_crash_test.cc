@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "tests/support/failpoint_name.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
@@ -70,12 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
                       "confirm.before_proof=kill", "confirm.before_checkpoint=kill",
                       "confirm.after_checkpoint=kill", "confirm.before_status=kill",
                       "confirm.after_status=kill@2"),
-    [](const auto& point) {
-      std::string name = point.param;
-      for (auto& c : name)
-        if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-      return name;
-    });
+    failpoint_name);
 
 }  // namespace
 }  // namespace postrider::test

@@ -2,6 +2,7 @@
 // publishes, and that a batch is a fence.
 #include <signal.h>
 
+#include "tests/support/failpoint_name.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
@@ -193,12 +194,7 @@ INSTANTIATE_TEST_SUITE_P(Points, FastIngestCrash,
                                          "ack.before_handle=kill@1", "ack.before_handle=kill@3",
                                          "ack.after_handle=kill@500",
                                          "publish.mid_transaction=kill@333"),
-                         [](const auto& point) {
-                           std::string name = point.param;
-                           for (auto& c : name)
-                             if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-                           return name;
-                         });
+                         failpoint_name);
 
 }  // namespace
 }  // namespace postrider::test
