@@ -160,8 +160,10 @@ std::size_t append_publish(std::string& out, std::string_view subject, std::stri
   return reply_end;
 }
 
-void append_publish(std::string& out, std::string_view subject, std::string_view payload) {
+void append_publish(std::string& out, std::string_view subject, std::string_view reply,
+                    std::string_view payload) {
   out.append("PUB ").append(subject).append(" ");
+  if (!reply.empty()) out.append(reply).append(" ");
   append_number(out, payload.size());
   out.append(kEnd).append(payload).append(kEnd);
 }

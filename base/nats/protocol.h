@@ -65,7 +65,8 @@ using Headers = std::span<const std::pair<std::string, std::string>>;
 std::size_t append_publish(std::string& out, std::string_view subject, std::string_view reply,
                            std::span<const std::pair<std::string_view, std::string_view>> first,
                            Headers headers, std::string_view payload);
-// Appends PUB: no headers, no reply.
-void append_publish(std::string& out, std::string_view subject, std::string_view payload);
+// Appends PUB: no headers; no reply where that is empty.
+void append_publish(std::string& out, std::string_view subject, std::string_view reply,
+                    std::string_view payload);
 
 }  // namespace postrider::nats

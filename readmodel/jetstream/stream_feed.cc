@@ -1,17 +1,29 @@
 #include "readmodel/jetstream/stream_feed.h"
 
+#include <poll.h>
+#include <pthread.h>
+
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <charconv>
+#include <deque>
+#include <exception>
+#include <iterator>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
-#include "base/jetstream/nats_library.h"
-#include "readmodel/jetstream/ack_subject.h"
+#include "base/nats/link.h"
+#include "base/wake.h"
+#include "readmodel/jetstream/delivered_event.h"
 
 namespace postrider {
 namespace {
 
 using Json = nlohmann::json;
+using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
@@ -21,61 +33,178 @@ constexpr std::size_t kBatchBytes = 2UL * 1024 * 1024;
 constexpr seconds kExpires{5};
 // The server forgets the consumer of a reader that is gone.
 constexpr seconds kInactive{30};
-
-bool is_own_header(std::string_view name) {
-  return !name.starts_with("Nats-") && !name.starts_with("Postrider-") && name != "Content-Type";
-}
-
-// 0, which no row has, for what is no number.
-std::uint32_t parts_of(std::string_view text) {
-  std::uint32_t parts = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parts);
-  return error == std::errc{} && end == text.data() + text.size() ? parts : 0;
-}
-
-// What arrived under `name`, or nothing.
-const char* header(natsMsg* message, const char* name) {
-  const char* value = nullptr;
-  return natsMsgHeader_Get(message, name, &value) == NATS_OK ? value : nullptr;
-}
+// Handed over when so much has come together, or nothing more has come.
+constexpr std::size_t kBurstBytes = 64UL * 1024;
+constexpr std::chrono::milliseconds kKeepAlive{1000};
+// Where messages follow one another this closely, those of a moment are read together: a wake-up
+// for each would take the cores from the servers.
+constexpr std::chrono::milliseconds kMoment{2};
 
 }  // namespace
 
-struct StreamFeed::Raw {
-  std::shared_ptr<natsMsg> message;
-  bool notice = false;
+struct StreamFeed::Burst {
+  std::vector<ReceivedEvent> events;
+  std::vector<std::string> notices;
+};
+
+// The thread, and what only it touches; but for want(), begin() and silent_since().
+class StreamFeed::Reader {
+ public:
+  Reader(const NatsOptions& options, const std::string& client_name,
+         std::chrono::milliseconds timeout, std::string notice_subject, Inbox inbox)
+      : inbox_(std::move(inbox)),
+        notice_subject_(std::move(notice_subject)),
+        link_(options, client_name + " reader", timeout),
+        reply_prefix_(link_.new_inbox() + ".") {
+    link_.out() += "SUB " + reply_prefix_ + "* 1\r\n";
+    if (!notice_subject_.empty()) link_.out() += "SUB " + notice_subject_ + " 2\r\n";
+    thread_ = std::thread([this] { run(); });
+    pthread_setname_np(thread_.native_handle(), "pr-reader");
+  }
+  ~Reader() {
+    stop_ = true;
+    wake_.signal();
+    thread_.join();
+  }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  // Before the first want().
+  void begin(std::string request_subject, std::string request_body, ExpectedMessages expected) {
+    const std::lock_guard lock(mutex_);
+    request_subject_ = std::move(request_subject);
+    request_body_ = std::move(request_body);
+    expected_ = std::move(expected);
+  }
+  void want() {
+    if (!wanted_.exchange(true)) wake_.signal();
+  }
+  // Since when the server has said nothing to what was asked for; 0: nothing is.
+  [[nodiscard]] nanoseconds silent_since() const { return nanoseconds(silent_since_); }
+
+ private:
+  struct Request {
+    std::uint64_t number = 0;
+    std::uint64_t left = 0;  // messages that it may still bring
+  };
+
+  void run() {
+    try {
+      while (!stop_) turn();
+    } catch (const Failure& failure) {
+      end(failure.error());
+    } catch (const std::exception& e) {
+      end({ErrorKind::kInternal, std::string("reading the stream: ") + e.what(), ""});
+    }
+  }
+
+  void turn() {
+    std::array<pollfd, 2> entries{
+        {{wake_.fd(), POLLIN, 0},
+         {link_.fd(), static_cast<short>(link_.backed_up() ? POLLIN | POLLOUT : POLLIN), 0}}};
+    ::poll(entries.data(), entries.size(), static_cast<int>(kKeepAlive.count()));
+    wake_.clear();
+    link_.read([this](const nats::Delivery& delivery) { take(delivery); });
+    const bool something = heard_;
+    hand_over();
+    ask();
+    if (!something) return;
+    const auto now = Clock::now();
+    if (now - std::exchange(newest_, now) < 2 * kMoment)
+      ::poll(nullptr, 0, static_cast<int>(kMoment.count()));
+  }
+
+  void take(const nats::Delivery& delivery) {
+    if (delivery.reply.empty() && delivery.subject == notice_subject_) {
+      burst_.notices.emplace_back(delivery.payload);
+      return;
+    }
+    heard_ = true;
+    if (delivery.subject.starts_with(reply_prefix_)) {
+      end_request(delivery);
+      return;
+    }
+    if (!requests_.empty() && --requests_.front().left == 0) requests_.pop_front();
+    burst_.events.push_back(value_or_throw(read_event(delivery, expected_)));
+    burst_bytes_ += burst_.events.back().size();
+    if (burst_bytes_ >= kBurstBytes) hand_over();
+  }
+
+  // A request ends with its last message, or with a status: expired, too large together, or because
+  // the consumer is gone.
+  void end_request(const nats::Delivery& delivery) {
+    const auto [code, why] = pull_status(delivery.headers);
+    if (code == "503" || why.find("Consumer Deleted") != std::string_view::npos)
+      throw Failure(ErrorKind::kBrokerUnavailable, "the consumer is gone: " + std::string(why));
+    const auto digits = delivery.subject.substr(reply_prefix_.size());
+    std::uint64_t number = 0;
+    std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    std::erase_if(requests_, [&](const Request& request) { return request.number <= number; });
+  }
+
+  void hand_over() {
+    if (std::exchange(heard_, false)) note_time();
+    if (burst_.events.empty() && burst_.notices.empty()) return;
+    inbox_->put(std::exchange(burst_, {}));
+    burst_bytes_ = 0;
+  }
+
+  void note_time() {
+    silent_since_ = requests_.empty() ? 0 : nanoseconds(Clock::now().time_since_epoch()).count();
+  }
+
+  void ask() {
+    std::uint64_t under_way = 0;
+    for (const auto& request : requests_) under_way += request.left;
+    if (under_way > kBatch / 2 || !wanted_.exchange(false)) return;
+    {
+      const std::lock_guard lock(mutex_);
+      nats::append_publish(link_.out(), request_subject_,
+                           reply_prefix_ + std::to_string(++last_request_), request_body_);
+    }
+    requests_.push_back({last_request_, kBatch});
+    if (requests_.size() == 1) note_time();
+    link_.flush();
+  }
+
+  void end(const Error& error) {
+    hand_over();
+    inbox_->put(error);
+  }
+
+  Inbox inbox_;
+  std::string notice_subject_;
+  nats::Link link_;
+  std::string reply_prefix_;
+  std::deque<Request> requests_;
+  std::uint64_t last_request_ = 0;
+  Burst burst_;
+  std::size_t burst_bytes_ = 0;
+  bool heard_ = false;
+  Clock::time_point newest_;  // when it last heard something
+
+  std::mutex mutex_;
+  std::string request_subject_;
+  std::string request_body_;
+  ExpectedMessages expected_;  // read without the mutex once messages come
+
+  Wake wake_;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> wanted_{false};
+  std::atomic<std::int64_t> silent_since_{0};
+  std::thread thread_;
 };
 
 StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_name,
                        std::chrono::milliseconds timeout, const std::string& notice_subject)
-    : StreamFeed(options, client_name, timeout, notice_subject, Mailbox<Raw>::open()) {}
+    : StreamFeed(options, client_name, timeout, notice_subject, Mailbox<Burst>::open()) {}
 
 StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_name,
                        std::chrono::milliseconds timeout, const std::string& notice_subject,
                        Inbox inbox)
     : NatsConnection(options, client_name, timeout, inbox),
       inbox_(std::move(inbox)),
-      reply_prefix_(new_inbox() + "."),
-      heard_(std::chrono::steady_clock::now()) {
-  const auto subscribe = [&](const std::string& subject, natsMsgHandler handler) {
-    natsSubscription* subscription = nullptr;
-    check(
-        natsConnection_Subscribe(&subscription, handle(), subject.c_str(), handler, inbox_->key()),
-        "subscribe to " + subject);
-    keep(subscription);
-    check(natsSubscription_SetPendingLimits(subscription, -1, -1), "pending limits");
-  };
-  subscribe(reply_prefix_ + "*",
-            [](natsConnection*, natsSubscription*, natsMsg* message, void* key) {
-              std::shared_ptr<natsMsg> owned(message, &natsMsg_Destroy);
-              if (const auto box = Mailbox<Raw>::find(key)) box->put(Raw{std::move(owned), false});
-            });
-  subscribe(notice_subject,
-            [](natsConnection*, natsSubscription*, natsMsg* message, void* key) {
-              std::shared_ptr<natsMsg> owned(message, &natsMsg_Destroy);
-              if (const auto box = Mailbox<Raw>::find(key)) box->put(Raw{std::move(owned), true});
-            });
-}
+      reader_(std::make_unique<Reader>(options, client_name, timeout, notice_subject, inbox_)) {}
 
 StreamFeed::~StreamFeed() {
   if (consumer_.empty()) return;
@@ -90,12 +219,12 @@ int StreamFeed::fd() const {
 }
 
 bool StreamFeed::unanswered_for(std::chrono::milliseconds time) const {
-  return !requests_.empty() && std::chrono::steady_clock::now() - heard_ > time;
+  const auto since = reader_->silent_since();
+  return since.count() != 0 && Clock::now().time_since_epoch() - since > time;
 }
 
 void StreamFeed::open(const std::string& stream, const std::string& source, std::uint64_t seq) {
   stream_ = stream;
-  source_prefix_ = source + ".";
   const Json config = {{"deliver_policy", "by_start_sequence"},
                        {"opt_start_seq", seq},
                        {"ack_policy", "none"},
@@ -113,109 +242,29 @@ void StreamFeed::open(const std::string& stream, const std::string& source, std:
   if (!json.is_object() || !json.contains("name") || !json["name"].is_string())
     throw Failure(ErrorKind::kBrokerUnavailable, "CONSUMER.CREATE: an answer without a name");
   consumer_ = json["name"].get<std::string>();
+  const Json body = {{"batch", kBatch},
+                     {"max_bytes", std::max(kBatchBytes, max_payload() + max_payload() / 4)},
+                     {"expires", nanoseconds(kExpires).count()}};
+  reader_->begin("$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer_, body.dump(),
+                 {stream, source + ".", keep_foreign_});
 }
 
 void StreamFeed::ask_for_more() {
-  std::uint64_t under_way = 0;
-  for (const auto& request : requests_) under_way += request.left;
-  if (under_way > kBatch / 2) return;
-  if (requests_.empty()) heard_ = std::chrono::steady_clock::now();
-  const Request request{++last_request_, kBatch};
-  const std::size_t most = std::max(kBatchBytes, max_payload() + max_payload() / 4);
-  const std::string body =
-      Json{{"batch", request.left}, {"max_bytes", most}, {"expires", nanoseconds(kExpires).count()}}
-          .dump();
-  check(natsConnection_PublishRequestString(
-            handle(), ("$JS.API.CONSUMER.MSG.NEXT." + stream_ + "." + consumer_).c_str(),
-            (reply_prefix_ + std::to_string(request.number)).c_str(), body.c_str()),
-        "ask for messages");
-  requests_.push_back(request);
-}
-
-// A request ends with its last message, or with a status: expired, too large together, or because
-// the consumer is gone.
-void StreamFeed::end_request(std::uint64_t number, std::string_view status,
-                             const std::string& why) {
-  if (status == "503" || why.find("Consumer Deleted") != std::string::npos)
-    throw Failure(ErrorKind::kBrokerUnavailable, "the consumer is gone: " + why);
-  std::erase_if(requests_, [&](const Request& request) { return request.number <= number; });
+  reader_->want();
 }
 
 void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::string>& notices) {
   events.clear();
   notices.clear();
-  inbox_->take(raw_);
-  for (auto& [shared, is_notice] : raw_) {
-    natsMsg* message = shared.get();
-    const std::string_view subject = natsMsg_GetSubject(message);
-    std::string data(natsMsg_GetData(message),
-                     static_cast<std::size_t>(natsMsg_GetDataLength(message)));
-    if (is_notice) {
-      notices.push_back(std::move(data));
-      continue;
-    }
-    heard_ = std::chrono::steady_clock::now();
-    if (subject.starts_with(reply_prefix_)) {
-      std::uint64_t number = 0;
-      const auto digits = subject.substr(reply_prefix_.size());
-      std::from_chars(digits.data(), digits.data() + digits.size(), number);
-      const char* status = header(message, "Status");
-      const char* why = header(message, "Description");
-      end_request(number, status == nullptr ? "" : status, why == nullptr ? "" : why);
-      continue;
-    }
-    if (!requests_.empty() && --requests_.front().left == 0) requests_.pop_front();
-
-    ReceivedEvent event;
-    const char* reply = natsMsg_GetReply(message);
-    const auto seq = stream_sequence(reply == nullptr ? "" : reply);
-    if (!seq)
-      throw Failure(ErrorKind::kBrokerUnavailable,
-                    std::string("a message without a sequence: ") + (reply ? reply : ""));
-    event.seq = *seq;
-    const char* place = header(message, std::string(kPositionHeader).c_str());
-    const auto parsed = PositionHeader::parse(place == nullptr ? "" : place);
-    event.subject = subject;
-    if (keep_foreign_ && (!parsed || !subject.starts_with(source_prefix_))) {
-      events.push_back(std::move(event));
-      continue;
-    }
-    if (!parsed || !subject.starts_with(source_prefix_))
-      throw Failure(ErrorKind::kForeignMessage,
-                    "stream \"" + stream_ + "\" sequence " + std::to_string(*seq) + " on " +
-                        std::string(subject) + " is not a message of this source's relay",
-                    "somebody else published into the stream: see docs/operating.md, \"foreign "
-                    "message\"");
-    event.place = *parsed;
-    event.payload = std::move(data);
-    const char** names = nullptr;
-    int count = 0;
-    if (natsMsgHeader_Keys(message, &names, &count) == NATS_OK) {
-      for (int i = 0; i < count; ++i) {
-        const std::string_view name = names[i];
-        const char* value = header(message, names[i]);
-        if (value == nullptr) continue;
-        if (name == "Postrider-Key")
-          event.key = value;
-        else if (name == "Postrider-Type")
-          event.type = value;
-        else if (name == "Postrider-Id")
-          event.id = value;
-        else if (name == kHoleHeader)
-          event.hole = OrdinalRange::parse(value);
-        else if (name == kPartsHeader)
-          event.parts = parts_of(value);
-        else if (name == "Content-Type")
-          event.content_type = value;
-        else if (is_own_header(name))
-          event.headers.emplace_back(name, value);
-      }
-      free(static_cast<void*>(names));
-    }
-    std::ranges::sort(event.headers);
-    events.push_back(std::move(event));
+  std::vector<Burst> bursts;
+  inbox_->take(bursts);
+  for (auto& burst : bursts) {
+    if (events.empty())
+      events.swap(burst.events);
+    else
+      std::ranges::move(burst.events, std::back_inserter(events));
+    std::ranges::move(burst.notices, std::back_inserter(notices));
   }
-  raw_.clear();
 }
 
 }  // namespace postrider

@@ -1,15 +1,16 @@
 // Reads a stream in its order through a pull consumer that acknowledges nothing: the server keeps
 // no progress that could disagree with the cursor, and sends no more than was asked for.
 //
-// Not thread-safe, except that messages are handed over by a thread of nats.c. Memory is bounded by
-// what is asked for: ask_for_more() only while there is room. Throws Failure; afterwards the object
-// is only good for destruction. kForeignMessage when a message is not of this source's relay. Parts
-// of a large row come one by one: progress/row_parts joins them, behind the chain.
+// Not thread-safe. A thread of its own reads the socket and takes messages apart while the caller
+// works on what it has: the server need not wait for the reader, nor give it up as a slow one.
+// Memory is bounded by what is asked for: ask_for_more() only while there is room. Throws Failure;
+// afterwards the object is only good for destruction. kForeignMessage when a message is not of this
+// source's relay. Parts of a large row come one by one: progress/row_parts joins them, behind the
+// chain.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ class StreamFeed : public NatsConnection {
 
   // Begins at `seq` of `stream`, whose messages must all be of `source`.
   void open(const std::string& stream, const std::string& source, std::uint64_t seq);
-  // Asks the server for more messages where fewer than half of a request are under way.
+  // Asks the server for more messages, as soon as fewer than half of a request are under way.
   void ask_for_more();
 
   // An eventfd, readable when take() has something or the connection broke.
@@ -44,27 +45,17 @@ class StreamFeed : public NatsConnection {
   [[nodiscard]] bool unanswered_for(std::chrono::milliseconds time) const;
 
  private:
-  struct Raw;
-  using Inbox = std::shared_ptr<Mailbox<Raw>>;
+  struct Burst;
+  class Reader;
+  using Inbox = std::shared_ptr<Mailbox<Burst>>;
   StreamFeed(const NatsOptions& options, const std::string& client_name,
              std::chrono::milliseconds timeout, const std::string& notice_subject, Inbox inbox);
 
-  void end_request(std::uint64_t number, std::string_view status, const std::string& why);
-
-  struct Request {
-    std::uint64_t number = 0;
-    std::uint64_t left = 0;  // messages that it may still bring
-  };
   Inbox inbox_;
-  std::string reply_prefix_;
-  std::vector<Raw> raw_;
-  std::string stream_;
-  std::string source_prefix_;
   bool keep_foreign_ = false;
+  std::string stream_;
   std::string consumer_;
-  std::deque<Request> requests_;
-  std::uint64_t last_request_ = 0;
-  std::chrono::steady_clock::time_point heard_;
+  std::unique_ptr<Reader> reader_;
 };
 
 }  // namespace postrider

@@ -119,7 +119,7 @@ void Publisher::end_batch() {
 }
 
 void Publisher::announce(std::string_view subject, std::string_view body) {
-  nats::append_publish(impl_->link.out(), subject, body);
+  nats::append_publish(impl_->link.out(), subject, "", body);
 }
 
 // take_answers() tells what broke the connection: it may find more than that, such as answers.

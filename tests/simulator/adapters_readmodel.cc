@@ -124,17 +124,21 @@ pqxx::transaction_base& Target::Transaction::sql() {
 
 // ---- The feed ----
 
-struct StreamFeed::Raw {};
+struct StreamFeed::Burst {};
+class StreamFeed::Reader {
+ public:
+  std::chrono::steady_clock::time_point heard = World::the().now;
+};
 
 StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_name,
                        std::chrono::milliseconds timeout, const std::string& notice_subject)
-    : StreamFeed(options, client_name, timeout, notice_subject, Mailbox<Raw>::open()) {}
+    : StreamFeed(options, client_name, timeout, notice_subject, Mailbox<Burst>::open()) {}
 
 StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_name,
                        std::chrono::milliseconds timeout, const std::string&, Inbox inbox)
     : NatsConnection(options, client_name, timeout, inbox),
       inbox_(std::move(inbox)),
-      heard_(World::the().now) {}
+      reader_(std::make_unique<Reader>()) {}
 
 StreamFeed::~StreamFeed() = default;
 
@@ -156,7 +160,7 @@ int StreamFeed::fd() const {
 }
 
 bool StreamFeed::unanswered_for(std::chrono::milliseconds time) const {
-  return World::the().now - heard_ > time;
+  return World::the().now - reader_->heard > time;
 }
 
 // Some of what follows. A stream that was cut off behind the reader shows it nothing until it is
@@ -172,7 +176,7 @@ void StreamFeed::take(std::vector<ReceivedEvent>& events, std::vector<std::strin
   if (!world.broker.up) return;
   if (!stream || stream->created != handle()->incarnation)
     throw Failure(ErrorKind::kBrokerUnavailable, "the consumer is gone");
-  heard_ = world.now;
+  reader_->heard = world.now;
   for (auto n = world.applier_random().below(8); n > 0; --n) {
     std::uint64_t& next = handle()->next;
     while (next <= stream->last_seq() && stream->messages[next - 1].gone) ++next;

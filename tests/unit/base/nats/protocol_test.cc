@@ -121,8 +121,9 @@ TEST(NatsPublish, CountsHeadersAndPayload) {
             "PING\r\nHPUB a.b r 36 45\r\nNATS/1.0\r\nF: 1\r\nName: value\r\nE: \r\n\r\npay\r\nload"
             "\r\n");
   out.clear();
-  append_publish(out, "a.b", "");
-  EXPECT_EQ(out, "PUB a.b 0\r\n\r\n");
+  append_publish(out, "a.b", "", "");
+  append_publish(out, "a.b", "r", "x");
+  EXPECT_EQ(out, "PUB a.b 0\r\n\r\nPUB a.b r 1\r\nx\r\n");
 }
 
 }  // namespace

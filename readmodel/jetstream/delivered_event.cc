@@ -1,0 +1,118 @@
+#include "readmodel/jetstream/delivered_event.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string>
+#include <utility>
+
+#include "readmodel/jetstream/ack_subject.h"
+
+namespace postrider {
+namespace {
+
+constexpr std::string_view kVersion = "NATS/1.0";
+constexpr std::string_view kEnd = "\r\n";
+constexpr std::string_view kBlanks = " \t";
+
+std::string_view trimmed(std::string_view text) {
+  const auto first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
+}
+
+// The first line of `rest`, which loses it.
+std::string_view take_line(std::string_view& rest) {
+  const auto end = rest.find(kEnd);
+  const auto line = rest.substr(0, end);
+  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + kEnd.size());
+  return line;
+}
+
+// Shows `visit` each header's name and value, in their order.
+template <class Visit>
+void for_each_header(std::string_view headers, Visit visit) {
+  (void)take_line(headers);  // NATS/1.0
+  while (!headers.empty()) {
+    const auto line = take_line(headers);
+    const auto colon = line.find(':');
+    if (colon != std::string_view::npos)
+      visit(line.substr(0, colon), trimmed(line.substr(colon + 1)));
+  }
+}
+
+bool is_own_header(std::string_view name) {
+  return !name.starts_with("Nats-") && !name.starts_with("Postrider-");
+}
+
+// 0, which no row has, for what is no number.
+std::uint32_t parts_of(std::string_view text) {
+  std::uint32_t parts = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parts);
+  return error == std::errc{} && end == text.data() + text.size() ? parts : 0;
+}
+
+Error foreign(const ExpectedMessages& expected, const ReceivedEvent& event) {
+  return {ErrorKind::kForeignMessage,
+          "stream \"" + expected.stream + "\" sequence " + std::to_string(event.seq) + " on " +
+              event.subject + " is not a message of this source's relay",
+          "somebody else published into the stream: see docs/operating.md, \"foreign message\""};
+}
+
+}  // namespace
+
+PullStatus pull_status(std::string_view headers) {
+  std::string_view line = take_line(headers);
+  if (!line.starts_with(kVersion)) return {};
+  line = trimmed(line.substr(kVersion.size()));
+  const auto blank = std::min(line.find(' '), line.size());
+  return {line.substr(0, blank), trimmed(line.substr(blank))};
+}
+
+Result<ReceivedEvent> read_event(const nats::Delivery& delivery, const ExpectedMessages& expected) {
+  ReceivedEvent event;
+  const auto seq = stream_sequence(delivery.reply);
+  if (!seq)
+    return fail(ErrorKind::kBrokerUnavailable,
+                "a message without a sequence: " + std::string(delivery.reply));
+  event.seq = *seq;
+  event.subject = delivery.subject;
+  std::string_view place;
+  for_each_header(delivery.headers, [&](std::string_view name, std::string_view value) {
+    if (name == kPositionHeader) {
+      if (place.empty()) place = value;
+    } else if (name == "Postrider-Key") {
+      if (!event.key) event.key.emplace(value);
+    } else if (name == "Postrider-Type") {
+      if (!event.type) event.type.emplace(value);
+    } else if (name == "Postrider-Id") {
+      if (event.id.empty()) event.id = value;
+    } else if (name == kHoleHeader) {
+      if (!event.hole) event.hole = OrdinalRange::parse(value);
+    } else if (name == kPartsHeader) {
+      event.parts = parts_of(value);
+    } else if (name == "Content-Type") {
+      if (event.content_type.empty()) event.content_type = value;
+    } else if (is_own_header(name)) {
+      event.headers.emplace_back(name, value);
+    }
+  });
+  const auto parsed = PositionHeader::parse(place);
+  if (!parsed || !delivery.subject.starts_with(expected.subject_prefix)) {
+    if (!expected.keep_foreign) return tl::unexpected(foreign(expected, event));
+    ReceivedEvent nothing;
+    nothing.seq = event.seq;
+    nothing.subject = std::move(event.subject);
+    return nothing;
+  }
+  event.place = *parsed;
+  event.payload = delivery.payload;
+  // One value of a name is all that emit takes: the first counts, as for other readers.
+  const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
+  std::ranges::stable_sort(event.headers, by_name);
+  const auto repeated = std::ranges::unique(
+      event.headers, [](const auto& a, const auto& b) { return a.first == b.first; });
+  event.headers.erase(repeated.begin(), repeated.end());
+  return event;
+}
+
+}  // namespace postrider

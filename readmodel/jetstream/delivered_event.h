@@ -1,0 +1,33 @@
+// What a pull consumer delivers, taken apart: a message of the stream, or the status that ends a
+// request. Pure. Source: NATS ADR-4, "NATS Message Headers"; ADR-13, "Pull Subscribe internals".
+#pragma once
+
+#include <string_view>
+
+#include "base/error.h"
+#include "base/nats/protocol.h"
+#include "postrider/received_event.h"
+
+namespace postrider {
+
+// Views into the delivery's headers.
+struct PullStatus {
+  std::string_view code;  // "408"
+  std::string_view text;  // "Request Timeout"
+};
+// Of a delivery on the reply subject of a request; empty where it is none.
+[[nodiscard]] PullStatus pull_status(std::string_view headers);
+
+// Whose messages a stream may hold.
+struct ExpectedMessages {
+  std::string stream;
+  std::string subject_prefix;  // "shop."
+  // Foreign ones become events with ordinal 0, sequence and subject.
+  bool keep_foreign = false;
+};
+// The event that a message carries, or the part of a large row. kForeignMessage where it is not of
+// the expected ones, kBrokerUnavailable where its reply subject names no sequence.
+[[nodiscard]] Result<ReceivedEvent> read_event(const nats::Delivery& delivery,
+                                               const ExpectedMessages& expected);
+
+}  // namespace postrider
