@@ -37,6 +37,9 @@ struct ReplicaTable {
   replica::TargetTable target;
   replica::Decoder decoder;
   replica::TableFold fold;
+  // After one whose new rows were there already, some batches are not copied: more each time.
+  unsigned pause = 0;
+  unsigned pause_left = 0;
 };
 
 class ReplicaTables {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
+#include "base/postgres/copy_in.h"
 #include "readmodel/replica/statements.h"
 #include "readmodel/replica/table_order.h"
 
@@ -14,6 +16,11 @@ using replica::Change;
 using replica::Folded;
 using replica::Op;
 using replica::TargetTable;
+
+// Fewer rows than that wait for others in an INSERT, instead of taking a round trip of their own.
+constexpr std::size_t kLeastToCopy = 50;
+constexpr unsigned kLongestPause = 63;  // batches
+constexpr std::string_view kUniqueViolation = "23505";
 
 std::span<const Cells> one(const Cells& row) {
   return {&row, 1};
@@ -33,11 +40,15 @@ void ReplicaWriter::write_folded(std::span<const BoundChange> changes) {
     const Folded before = table->fold.take();
     if (before.truncated) add(replica::truncate({&table->target}), 0);
     write_deletes(table->target, before);
-    write_rows(table->target, before);
+    write_rows(*table, before);
     write_alone(table->target, change);
   }
   std::unordered_map<const TargetTable*, Folded> folded;
-  for (auto* table : touched) folded.emplace(&table->target, table->fold.take());
+  std::unordered_map<const TargetTable*, ReplicaTable*> replicas;
+  for (auto* table : touched) {
+    folded.emplace(&table->target, table->fold.take());
+    replicas.emplace(&table->target, table);
+  }
   const auto order = replica::parents_first(targets);
   std::vector<const TargetTable*> truncated;
   const auto empty_truncated = [&] {
@@ -54,7 +65,7 @@ void ReplicaWriter::write_folded(std::span<const BoundChange> changes) {
     }
   }
   empty_truncated();
-  for (const auto* table : order) write_rows(*table, folded.at(table));
+  for (const auto* table : order) write_rows(*replicas.at(table), folded.at(table));
   flush();
 }
 
@@ -62,12 +73,82 @@ void ReplicaWriter::write_deletes(const TargetTable& table, const Folded& folded
   add(replica::erase(table, folded.deletes));
 }
 
-void ReplicaWriter::write_rows(const TargetTable& table, const Folded& folded) {
+void ReplicaWriter::write_rows(ReplicaTable& table, const Folded& folded) {
   missing_ += folded.missing;
-  for (const auto& statement : replica::patch(table, folded.patches))
+  for (const auto& statement : replica::patch(table.target, folded.patches))
     run_expecting(statement.sql, statement.rows);
-  add(replica::upsert(table, folded.upserts));
-  add(replica::insert(table, folded.appends));
+  write_whole(table, folded);
+  if (folded.appends.size() >= kLeastToCopy && !table.target.has_rules)
+    copy(table.target, folded.appends, tx_);
+  else
+    add(replica::insert(table.target, folded.appends));
+}
+
+// In the order of last changes: one row may take a unique value that another has given up. Rows of
+// a table that refers to itself stay together: what a statement has written is looked at at its
+// end.
+void ReplicaWriter::write_whole(ReplicaTable& table, const Folded& folded) {
+  const Rows rows(folded.upserts);
+  bool may_copy = folded.runs.size() == 1 || !table.target.referenced;
+  if (table.pause_left > 0 && !rows.empty()) {
+    --table.pause_left;
+    may_copy = false;
+  }
+  std::size_t begin = 0;  // of what is not written yet
+  std::size_t at = 0;
+  for (const auto& run : folded.runs) {
+    if (may_copy && run.is_new && run.rows >= kLeastToCopy) {
+      add(replica::upsert(table.target, rows.subspan(begin, at - begin)));
+      may_copy = copy_new(table, rows.subspan(at, run.rows));
+      begin = may_copy ? at + run.rows : at;
+    }
+    at += run.rows;
+  }
+  add(replica::upsert(table.target, rows.subspan(begin)));
+}
+
+bool ReplicaWriter::copy_new(ReplicaTable& table, Rows rows) {
+  flush();
+  try {
+    pqxx::subtransaction savepoint(dynamic_cast<pqxx::dbtransaction&>(tx_), "postrider_copy");
+    copy(table.target, rows, savepoint);
+    savepoint.commit();
+    table.pause = 0;
+    return true;
+  } catch (const pqxx::sql_error& e) {
+    if (sql::sqlstate(e) != kUniqueViolation) throw;
+    rows_ -= rows.size();
+    table.pause = std::min(2 * table.pause + 1, kLongestPause);
+    table.pause_left = table.pause;
+    return false;
+  }
+}
+
+void ReplicaWriter::copy(const TargetTable& table, Rows rows, pqxx::transaction_base& tx) {
+  flush();
+  rows_ += rows.size();
+  std::vector<std::string> texts;
+  sql::CopyIn::Row values;
+  while (!rows.empty()) {
+    const auto alike = rows.first(replica::rows_alike(rows));
+    const auto columns = replica::written_columns(table, alike.front());
+    sql::CopyIn into(tx, replica::full_name(table), replica::names(table, columns));
+    texts.resize(columns.size());
+    values.resize(columns.size());
+    for (const Cells& row : alike) {
+      for (std::size_t i = 0; i < columns.size(); ++i) {
+        const auto& cell = row[columns[i]];
+        values[i].reset();
+        if (cell.kind != replica::Cell::Kind::kValue) continue;
+        texts[i].clear();
+        replica::append_text(texts[i], cell, table.columns[columns[i]]);
+        values[i] = texts[i];
+      }
+      into.row(values);
+    }
+    into.complete();
+    rows = rows.subspan(alike.size());
+  }
 }
 
 void ReplicaWriter::write_in_order(std::span<const BoundChange> changes) {

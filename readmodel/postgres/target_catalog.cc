@@ -14,6 +14,7 @@ using replica::TargetTable;
 // Foreign keys: c cascade, n set null, d set default.
 constexpr const char* kTable = R"(
 SELECT c.oid::bigint AS oid, c.relkind IN ('r', 'p') AS is_table, c.relkind = 'p' AS partitioned,
+  c.relhasrules AS has_rules,
   EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) AS referenced,
   EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid
           AND f.confdeltype IN ('c', 'n', 'd')) AS deletes_act
@@ -65,6 +66,7 @@ std::optional<TargetTable> find_target_table(pqxx::transaction_base& tx, const s
   if (!found[0]["is_table"].as<bool>())
     refuse(table, "is a view or a foreign table", "a replica needs a table: rename one of them");
   table.partitioned = found[0]["partitioned"].as<bool>();
+  table.has_rules = found[0]["has_rules"].as<bool>();
   table.referenced = found[0]["referenced"].as<bool>();
   table.deletes_act = found[0]["deletes_act"].as<bool>();
   for (const auto& row : sql::exec(tx, kParents, oid))

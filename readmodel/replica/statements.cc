@@ -24,27 +24,12 @@ bool is_string(std::string_view json) {
   return !json.empty() && json.front() == '"';
 }
 
-// Columns that `cells` says something about, and that may be written.
-std::vector<std::size_t> written_columns(const TargetTable& table, const Cells& cells) {
-  std::vector<std::size_t> columns;
-  for (std::size_t i = 0; i < cells.size(); ++i)
-    if (cells[i].present() && !table.columns[i].generated) columns.push_back(i);
-  return columns;
-}
-
 bool same_columns(const Cells& a, const Cells& b) {
   return std::ranges::equal(a, b, {}, &Cell::present, &Cell::present);
 }
 
 bool is_key(const TargetTable& table, std::size_t column) {
   return std::ranges::find(table.key, column, &KeyColumn::column) != table.key.end();
-}
-
-std::string names(const TargetTable& table, const std::vector<std::size_t>& columns) {
-  std::string list;
-  for (const std::size_t i : columns)
-    list += (list.empty() ? "" : ", ") + quoted_name(table.columns[i].name);
-  return list;
 }
 
 // One row of a VALUES list. The first row of a list that stands by itself says its types.
@@ -167,25 +152,44 @@ bool is_writable(const Cell& cell, const Column& column) {
   return append_unescaped(text, json);
 }
 
+std::vector<std::size_t> written_columns(const TargetTable& table, const Cells& row) {
+  std::vector<std::size_t> columns;
+  for (std::size_t i = 0; i < row.size(); ++i)
+    if (row[i].present() && !table.columns[i].generated) columns.push_back(i);
+  return columns;
+}
+
+std::string names(const TargetTable& table, const std::vector<std::size_t>& columns) {
+  std::string list;
+  for (const std::size_t i : columns)
+    list += (list.empty() ? "" : ", ") + quoted_name(table.columns[i].name);
+  return list;
+}
+
+std::size_t rows_alike(std::span<const Cells> rows) {
+  const auto other = std::ranges::find_if_not(
+      rows, [&](const Cells& row) { return same_columns(rows.front(), row); });
+  return static_cast<std::size_t>(other - rows.begin());
+}
+
+void append_text(std::string& out, const Cell& cell, const Column& column) {
+  const auto json = column.is_json ? cell.json : trimmed(cell.json);
+  if (column.is_json || !is_string(json))
+    out += json;
+  else if (json.find('\\') == std::string_view::npos)
+    out += json.substr(1, json.size() - 2);
+  else
+    (void)append_unescaped(out, json);
+}
+
 void append_literal(std::string& out, const Cell& cell, const Column& column) {
   if (cell.kind != Cell::Kind::kValue) {
     out += "NULL";
     return;
   }
-  if (column.is_json) {
-    append_quoted(out, cell.json);
-    return;
-  }
-  const auto json = trimmed(cell.json);
-  if (!is_string(json)) {
-    append_quoted(out, json);
-  } else if (json.find('\\') == std::string_view::npos) {
-    append_quoted(out, json.substr(1, json.size() - 2));
-  } else {
-    std::string text;
-    (void)append_unescaped(text, json);
-    append_quoted(out, text);
-  }
+  std::string text;
+  append_text(text, cell, column);
+  append_quoted(out, text);
 }
 
 std::vector<Statement> insert(const TargetTable& table, std::span<const Cells> rows) {

@@ -30,8 +30,17 @@ struct Statement {
 
 // True when append_literal can write the value.
 [[nodiscard]] bool is_writable(const Cell& cell, const Column& column);
+// The value as the column's input function takes it; the cell must be a value.
+void append_text(std::string& out, const Cell& cell, const Column& column);
 // The cell must be present.
 void append_literal(std::string& out, const Cell& cell, const Column& column);
+
+// Columns that `row` says something about, and that may be written.
+[[nodiscard]] std::vector<std::size_t> written_columns(const TargetTable& table, const Cells& row);
+// Their names, quoted, with commas between them.
+[[nodiscard]] std::string names(const TargetTable& table, const std::vector<std::size_t>& columns);
+// How many of the first rows say something about the same columns.
+[[nodiscard]] std::size_t rows_alike(std::span<const Cells> rows);
 
 // Rows keep their order. Each row's present columns are written; rows with the same ones share a
 // statement.

@@ -41,7 +41,7 @@ bool TableFold::add(const Change& change) {
   switch (change.op) {
     case Op::kInsert:
     case Op::kRead:
-      upsert(change.row);
+      upsert(change.row, /*is_made=*/true);
       return true;
     case Op::kDelete:
       erase(change.old);
@@ -96,18 +96,18 @@ bool TableFold::move(const Change& change) {
 
 void TableFold::erase(const Cells& old) {
   Entry& entry = entries_[key_of(old)];
-  entry = {State::kDeleted, false, order_, old};
+  entry = {State::kDeleted, false, false, order_, old};
 }
 
-void TableFold::upsert(const Cells& row) {
+void TableFold::upsert(const Cells& row, bool is_made) {
   const auto [found, is_new] = entries_.try_emplace(key_of(row));
   Entry& entry = found->second;
   if (is_new) {
-    entry = {State::kWhole, false, order_, row};
+    entry = {State::kWhole, false, is_made, order_, row};
   } else if (entry.state == State::kDeleted) {
-    entry = {State::kWhole, true, order_, row};
+    entry = {State::kWhole, true, false, order_, row};
   } else {
-    entry = {State::kWhole, entry.replaced, order_, merged(entry.cells, row)};
+    entry = {State::kWhole, entry.replaced, entry.is_new, order_, merged(entry.cells, row)};
   }
 }
 
@@ -115,7 +115,7 @@ void TableFold::patch(const Cells& row) {
   const auto [found, is_new] = entries_.try_emplace(key_of(row));
   Entry& entry = found->second;
   if (is_new && !truncated_) {
-    entry = {State::kPatched, false, order_, row};
+    entry = {State::kPatched, false, false, order_, row};
   } else if (is_new) {
     entries_.erase(found);
     ++missing_;
@@ -149,6 +149,9 @@ Folded TableFold::take() {
             std::ranges::any_of(entry->cells, [](const Cell& cell) { return !cell.present(); });
         if (entry->replaced && has_absent && !truncated_) folded.deletes.push_back(entry->cells);
         folded.upserts.push_back(std::move(entry->cells));
+        if (folded.runs.empty() || folded.runs.back().is_new != entry->is_new)
+          folded.runs.push_back({entry->is_new, 0});
+        ++folded.runs.back().rows;
         break;
       }
     }

@@ -21,6 +21,12 @@ struct Folded {
   std::vector<Cells> deletes;  // only their key counts
   std::vector<Cells> patches;  // of rows that the target has: columns that are absent stay
   std::vector<Cells> upserts;  // whole rows, in the order of their last changes
+  // Of them: so many, one after the other, that were made here, or not.
+  struct Run {
+    bool is_new = false;
+    std::size_t rows = 0;
+  };
+  std::vector<Run> runs;
   std::vector<Cells> appends;  // of a table without key, in their order
   std::uint64_t missing = 0;   // patches of rows that cannot be there
 
@@ -50,6 +56,7 @@ class TableFold {
   struct Entry {
     State state = State::kDeleted;
     bool replaced = false;  // deleted before it was made anew
+    bool is_new = false;    // the first that is heard of it is how it was made
     std::uint64_t order = 0;
     Cells cells;
   };
@@ -58,7 +65,7 @@ class TableFold {
   [[nodiscard]] bool update(const Change& change);
   [[nodiscard]] bool move(const Change& change);
   void erase(const Cells& old);
-  void upsert(const Cells& row);
+  void upsert(const Cells& row, bool is_made = false);
   void patch(const Cells& row);
   [[nodiscard]] std::string key_of(const Cells& cells) const;
 

@@ -20,6 +20,19 @@ class Replica : public ReplicaWorld {
   void capture(const std::string& tables, const std::string& replica_keys = {}) {
     replicate("[[capture]]\ntables = [" + tables + "]\n", "[[replica]]\n" + replica_keys + "\n");
   }
+  // From now on, by which statements the target's table gets rows.
+  void watch_inserts(const std::string& table) {
+    applier_sql(
+        "CREATE TABLE IF NOT EXISTS inserts (number serial, into_table text, how text); "
+        "CREATE OR REPLACE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO inserts (into_table, how) VALUES (TG_TABLE_NAME, left(current_query(), 4)); "
+        "RETURN NULL; END $$; "
+        "CREATE TRIGGER watch AFTER INSERT ON " +
+        table + " FOR EACH STATEMENT EXECUTE FUNCTION watch()");
+  }
+  std::string inserts() {
+    return target_sql("SELECT string_agg(how, ' ' ORDER BY number) FROM inserts");
+  }
 };
 
 TEST_F(Replica, FollowsEveryKindOfChange) {
@@ -101,6 +114,69 @@ TEST_F(Replica, ValuesOfEveryTypeSurviveTheTrip) {
       "ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'types'::regclass AND attnum > 0";
   EXPECT_EQ(target_sql(definition), sql(definition));
   EXPECT_EQ(verify(), 0) << output();
+  // So many that they are copied.
+  watch_inserts("types");
+  app_sql(
+      "CREATE TEMP TABLE more AS SELECT t.*, row_number() OVER () AS number FROM types t, "
+      "generate_series(1, 20); UPDATE more SET id = 1000 + number; "
+      "ALTER TABLE more DROP number; INSERT INTO types SELECT * FROM more");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("types");
+  EXPECT_EQ(inserts(), "COPY");
+  EXPECT_EQ(target_sql("SELECT count(*) FROM types"), "126");
+}
+
+TEST_F(Replica, NewRowsAreCopiedInTheOrderOfTheirChanges) {
+  both(
+      "CREATE TABLE seat (id int PRIMARY KEY, guest text UNIQUE); "
+      "CREATE TABLE part (id int PRIMARY KEY, name text, of int REFERENCES part); "
+      "CREATE TABLE note (line text)");
+  app_sql("ALTER TABLE note REPLICA IDENTITY FULL");
+  capture("\"public.seat\", \"public.part\", \"public.note\"");
+  app_sql(
+      "INSERT INTO seat VALUES (0, 'g1'), (1000, 'g1000'); INSERT INTO part VALUES (0, 'all', "
+      "NULL)");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  for (const char* table : {"seat", "part", "note"}) watch_inserts(table);
+  // A guest moves to a row that is new, and gives the seat of another back.
+  app_sql(
+      "BEGIN; UPDATE seat SET guest = 'g0' WHERE id = 0; "
+      "INSERT INTO seat SELECT i, 'g' || i FROM generate_series(1, 60) i; "
+      "UPDATE seat SET guest = 'g61' WHERE id = 1000; "
+      "INSERT INTO seat SELECT 1000 + i, 'g' || 999 + i FROM generate_series(1, 60) i; COMMIT");
+  // A row refers to one whose last change is later.
+  app_sql(
+      "BEGIN; INSERT INTO part SELECT i, 'p', 0 FROM generate_series(1, 60) i; "
+      "UPDATE part SET of = 60 WHERE id = 0; "
+      "UPDATE part SET name = 'q' WHERE id > 0; COMMIT");
+  app_sql("INSERT INTO note SELECT E'a\\tb\\\\n' || i FROM generate_series(1, 60) i");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  for (const char* table : {"seat", "part", "note"}) expect_same(table);
+  EXPECT_EQ(target_sql("SELECT string_agg(how, ' ' ORDER BY number) FROM inserts WHERE into_table "
+                       "= 'seat'"),
+            "INSE COPY INSE COPY");
+  EXPECT_EQ(target_sql("SELECT string_agg(how, ' ') FROM inserts WHERE into_table = 'part'"),
+            "INSE");
+  EXPECT_EQ(target_sql("SELECT string_agg(how, ' ') FROM inserts WHERE into_table = 'note'"),
+            "COPY");
+}
+
+TEST_F(Replica, RowsThatWereThereBeforeTheyWereCopiedAreWrittenOver) {
+  both(
+      "CREATE TABLE item (id int PRIMARY KEY, name text); CREATE TABLE line (text text); "
+      "CREATE TABLE log (text text); ALTER TABLE line REPLICA IDENTITY FULL");
+  applier_sql(
+      "INSERT INTO item SELECT i, 'old' FROM generate_series(30, 90) i; "
+      "CREATE RULE keep AS ON INSERT TO line DO ALSO INSERT INTO log VALUES (NEW.text)");
+  watch_inserts("item");
+  capture("\"public.item\", \"public.line\"");
+  app_sql("INSERT INTO item SELECT i, 'new' FROM generate_series(1, 100) i");
+  app_sql("INSERT INTO line SELECT i::text FROM generate_series(1, 60) i");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("item");
+  expect_same("line");
+  EXPECT_EQ(inserts(), "INSE");
+  EXPECT_EQ(target_sql("SELECT count(*) FROM log"), "60") << "COPY passes rules by";
 }
 
 TEST_F(Replica, HostileNamesAreNamesLikeOthers) {

@@ -236,6 +236,25 @@ TEST(TableFold, WritesARowOnceInTheOrderOfLastChanges) {
   EXPECT_TRUE(fold.take().empty());
 }
 
+TEST(TableFold, TellsWhichRowsWereMadeHere) {
+  TableFold fold({0});
+  ASSERT_TRUE(fold.add({Op::kInsert, row_of({"1", "a"}), {}, true}));
+  ASSERT_TRUE(fold.add({Op::kUpdate, row_of({"1", "b"}), {}, true}));
+  ASSERT_TRUE(fold.add({Op::kRead, row_of({"2", "a"}), {}, true}));
+  ASSERT_TRUE(fold.add({Op::kUpdate, row_of({"3", "a"}), {}, true}));
+  ASSERT_TRUE(fold.add({Op::kInsert, row_of({"4", "a"}), {}, true}));
+  // There before, as far as the target knows: deleted and made again, and moved.
+  ASSERT_TRUE(fold.add({Op::kDelete, {}, row_of({"5", nullptr}), true}));
+  ASSERT_TRUE(fold.add({Op::kInsert, row_of({"5", "a"}), {}, true}));
+  ASSERT_TRUE(fold.add({Op::kUpdate, row_of({"7", "a"}), row_of({"6", nullptr}), true}));
+  const auto folded = fold.take();
+  ASSERT_EQ(folded.upserts.size(), 6U);
+  std::string runs;
+  for (const auto& run : folded.runs)
+    runs += std::to_string(run.rows) + (run.is_new ? " new " : " not ");
+  EXPECT_EQ(runs, "2 new 1 not 1 new 2 not ");
+}
+
 TEST(TableFold, OfATableWithoutKeyAppendsAndLeavesTheRestToTheCaller) {
   TableFold fold({});
   ASSERT_TRUE(fold.add({Op::kInsert, row_of({"1"}), {}, true}));
