@@ -136,7 +136,7 @@ Result<std::optional<ServerOperation>> ServerReader::message(std::string_view li
   const std::string_view body(buffer_.data() + begin_ + line_bytes, total);
   if (std::string_view(body.data() + total, kEnd.size()) != kEnd) return unreadable(line);
   begin_ += std::exchange(wanted_, 0);
-  return ServerOperation(Delivery{words[0], count > least ? words[2] : std::string_view(),
+  return ServerOperation(Delivery{words[0], words[1], count > least ? words[2] : std::string_view(),
                                   body.substr(0, header_bytes), body.substr(header_bytes)});
 }
 

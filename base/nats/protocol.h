@@ -21,6 +21,7 @@ struct ServerInfo {
 };
 struct Delivery {
   std::string_view subject;
+  std::string_view sid;  // of the subscription that it is for, as SUB named it
   std::string_view reply;
   std::string_view headers;  // from "NATS/1.0" to the empty line; empty: none
   std::string_view payload;

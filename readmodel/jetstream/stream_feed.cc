@@ -36,6 +36,9 @@ constexpr seconds kInactive{30};
 // Handed over when so much has come together, or nothing more has come.
 constexpr std::size_t kBurstBytes = 64UL * 1024;
 constexpr std::chrono::milliseconds kKeepAlive{1000};
+// Subscriptions.
+constexpr std::string_view kReplies = "1";
+constexpr std::string_view kNotices = "2";
 // Where messages follow one another this closely, those of a moment are read together: a wake-up
 // for each would take the cores from the servers.
 constexpr std::chrono::milliseconds kMoment{2};
@@ -51,13 +54,12 @@ struct StreamFeed::Burst {
 class StreamFeed::Reader {
  public:
   Reader(const NatsOptions& options, const std::string& client_name,
-         std::chrono::milliseconds timeout, std::string notice_subject, Inbox inbox)
+         std::chrono::milliseconds timeout, const std::string& notice_subject, Inbox inbox)
       : inbox_(std::move(inbox)),
-        notice_subject_(std::move(notice_subject)),
         link_(options, client_name + " reader", timeout),
         reply_prefix_(link_.new_inbox() + ".") {
-    link_.out() += "SUB " + reply_prefix_ + "* 1\r\n";
-    if (!notice_subject_.empty()) link_.out() += "SUB " + notice_subject_ + " 2\r\n";
+    subscribe(reply_prefix_ + "*", kReplies);
+    subscribe(notice_subject, kNotices);
     thread_ = std::thread([this] { run(); });
     pthread_setname_np(thread_.native_handle(), "pr-reader");
   }
@@ -88,6 +90,10 @@ class StreamFeed::Reader {
     std::uint64_t left = 0;  // messages that it may still bring
   };
 
+  void subscribe(const std::string& subject, std::string_view sid) {
+    link_.out().append("SUB ").append(subject).append(" ").append(sid).append("\r\n");
+  }
+
   void run() {
     try {
       while (!stop_) turn();
@@ -115,7 +121,7 @@ class StreamFeed::Reader {
   }
 
   void take(const nats::Delivery& delivery) {
-    if (delivery.reply.empty() && delivery.subject == notice_subject_) {
+    if (delivery.sid == kNotices) {
       burst_.notices.emplace_back(delivery.payload);
       return;
     }
@@ -173,7 +179,6 @@ class StreamFeed::Reader {
   }
 
   Inbox inbox_;
-  std::string notice_subject_;
   nats::Link link_;
   std::string reply_prefix_;
   std::deque<Request> requests_;

@@ -52,6 +52,21 @@ TEST_F(ReadModelStream, WhoseServerDoesNotAnswerARequestIsAskedAgainThoughTheRel
   EXPECT_EQ(accounts(), expected_accounts());
 }
 
+// Whoever asks for an answer where notices are expected. (With a reply as a consumer's, $JS.ACK and
+// so on, the server lets nobody publish.)
+TEST_F(ReadModelStream, IsNotWhatSomebodyAsksOnTheSubjectOfNotices) {
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  NatsClient somebody(nats_.options().port);
+  somebody.announce("POSTRIDER.covered.shop", "_INBOX.somebody", "?");
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  EXPECT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(applier->log().find("without a sequence"), std::string::npos) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
 TEST_F(ReadModelStream, ThatIsCutBackAndPublishedAgainIsWaitedForAndAppliedOnce) {
   const auto relay = start_relay(unconfirmed());
   const auto applier = start_applier();

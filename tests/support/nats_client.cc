@@ -156,6 +156,14 @@ void NatsClient::subscribe(const std::string& subject) {
   }
 }
 
+void NatsClient::announce(const std::string& subject, const std::string& reply,
+                          const std::string& body) {
+  send("PUB " + subject + " " + reply + " " + std::to_string(body.size()) + "\r\n" + body +
+       "\r\nPING\r\n");
+  while (read_line() != "PONG") {
+  }
+}
+
 bool NatsClient::has_line(std::chrono::steady_clock::time_point deadline) {
   while (buffer_.find("\r\n", consumed_) == std::string::npos) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(

@@ -46,6 +46,8 @@ class NatsClient {
   // Core NATS. When this returns, what is published on `subject` from now on arrives; a request on
   // the same client throws away what comes meanwhile.
   void subscribe(const std::string& subject);
+  // When this returns, the server has it; nobody waits for an answer on `reply`.
+  void announce(const std::string& subject, const std::string& reply, const std::string& body);
   // The next message of any subscription; nothing when none came within `limit`.
   std::optional<StreamMessage> next(std::chrono::milliseconds limit);
 

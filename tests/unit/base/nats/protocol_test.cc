@@ -37,17 +37,19 @@ TEST(NatsServerReader, TakesOperationsApartInTheirOrder) {
   ServerReader reader;
   give(reader,
        "INFO {\"headers\":true}\r\n+OK\r\nPING\r\nPONG\r\n-ERR 'Stale Connection'\r\n"
-       "MSG a.b 1 5\r\nhello\r\nMSG a.b 1 reply.to 0\r\n\r\n");
+       "MSG a.b 1 5\r\nhello\r\nMSG a.b 23 reply.to 0\r\n\r\n");
   EXPECT_EQ(expect<ServerInfo>(reader).json, "{\"headers\":true}");
   expect<Ping>(reader);
   expect<Pong>(reader);
   EXPECT_EQ(expect<Refusal>(reader).text, "Stale Connection");
   const auto first = expect<Delivery>(reader);
   EXPECT_EQ(first.subject, "a.b");
+  EXPECT_EQ(first.sid, "1");
   EXPECT_EQ(first.reply, "");
   EXPECT_EQ(first.payload, "hello");
   EXPECT_EQ(first.headers, "");
   const auto second = expect<Delivery>(reader);
+  EXPECT_EQ(second.sid, "23");
   EXPECT_EQ(second.reply, "reply.to");
   EXPECT_EQ(second.payload, "");
   expect_nothing(reader);

@@ -18,7 +18,7 @@ std::string headers(const std::string& lines) {
 Result<ReceivedEvent> read(const std::string& lines, const char* subject = "shop.item",
                            bool keep_foreign = false, const char* reply = kReply) {
   const std::string block = headers(lines);
-  return read_event({subject, reply, block, "payload"}, {"SHOP", "shop.", keep_foreign});
+  return read_event({subject, "1", reply, block, "payload"}, {"SHOP", "shop.", keep_foreign});
 }
 
 TEST(DeliveredEvent, CarriesWhatItsHeadersSay) {
