@@ -107,10 +107,9 @@ Result<ReceivedEvent> read_event(const nats::Delivery& delivery, const ExpectedM
   event.place = *parsed;
   event.payload = delivery.payload;
   // One value of a name is all that emit takes: the first counts, as for other readers.
-  const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
-  std::ranges::stable_sort(event.headers, by_name);
-  const auto repeated = std::ranges::unique(
-      event.headers, [](const auto& a, const auto& b) { return a.first == b.first; });
+  const auto name_of = [](const auto& header) -> const std::string& { return header.first; };
+  std::ranges::stable_sort(event.headers, {}, name_of);
+  const auto repeated = std::ranges::unique(event.headers, {}, name_of);
   event.headers.erase(repeated.begin(), repeated.end());
   return event;
 }

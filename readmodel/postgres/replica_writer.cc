@@ -43,12 +43,12 @@ void ReplicaWriter::write_folded(std::span<const BoundChange> changes) {
     write_rows(*table, before);
     write_alone(table->target, change);
   }
-  std::unordered_map<const TargetTable*, Folded> folded;
-  std::unordered_map<const TargetTable*, ReplicaTable*> replicas;
-  for (auto* table : touched) {
-    folded.emplace(&table->target, table->fold.take());
-    replicas.emplace(&table->target, table);
-  }
+  struct OfTable {
+    ReplicaTable* table;
+    Folded folded;
+  };
+  std::unordered_map<const TargetTable*, OfTable> folded;
+  for (auto* table : touched) folded.emplace(&table->target, OfTable{table, table->fold.take()});
   const auto order = replica::parents_first(targets);
   std::vector<const TargetTable*> truncated;
   const auto empty_truncated = [&] {
@@ -56,7 +56,7 @@ void ReplicaWriter::write_folded(std::span<const BoundChange> changes) {
     truncated.clear();
   };
   for (auto table = order.rbegin(); table != order.rend(); ++table) {
-    const Folded& of_table = folded.at(*table);
+    const Folded& of_table = folded.at(*table).folded;
     if (of_table.truncated) {
       truncated.push_back(*table);
     } else if (!of_table.deletes.empty()) {
@@ -65,7 +65,10 @@ void ReplicaWriter::write_folded(std::span<const BoundChange> changes) {
     }
   }
   empty_truncated();
-  for (const auto* table : order) write_rows(*replicas.at(table), folded.at(table));
+  for (const auto* target : order) {
+    const auto& [table, of_table] = folded.at(target);
+    write_rows(*table, of_table);
+  }
   flush();
 }
 
@@ -127,22 +130,20 @@ bool ReplicaWriter::copy_new(ReplicaTable& table, Rows rows) {
 void ReplicaWriter::copy(const TargetTable& table, Rows rows, pqxx::transaction_base& tx) {
   flush();
   rows_ += rows.size();
-  std::vector<std::string> texts;
+  std::vector<std::string> unescaped;
   sql::CopyIn::Row values;
   while (!rows.empty()) {
     const auto alike = rows.first(replica::rows_alike(rows));
     const auto columns = replica::written_columns(table, alike.front());
     sql::CopyIn into(tx, replica::full_name(table), replica::names(table, columns));
-    texts.resize(columns.size());
+    unescaped.resize(columns.size());
     values.resize(columns.size());
     for (const Cells& row : alike) {
       for (std::size_t i = 0; i < columns.size(); ++i) {
         const auto& cell = row[columns[i]];
         values[i].reset();
-        if (cell.kind != replica::Cell::Kind::kValue) continue;
-        texts[i].clear();
-        replica::append_text(texts[i], cell, table.columns[columns[i]]);
-        values[i] = texts[i];
+        if (cell.kind == replica::Cell::Kind::kValue)
+          values[i] = replica::text_of(cell, table.columns[columns[i]], unescaped[i]);
       }
       into.row(values);
     }

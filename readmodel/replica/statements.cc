@@ -172,14 +172,14 @@ std::size_t rows_alike(std::span<const Cells> rows) {
   return static_cast<std::size_t>(other - rows.begin());
 }
 
-void append_text(std::string& out, const Cell& cell, const Column& column) {
-  const auto json = column.is_json ? cell.json : trimmed(cell.json);
-  if (column.is_json || !is_string(json))
-    out += json;
-  else if (json.find('\\') == std::string_view::npos)
-    out += json.substr(1, json.size() - 2);
-  else
-    (void)append_unescaped(out, json);
+std::string_view text_of(const Cell& cell, const Column& column, std::string& unescaped) {
+  if (column.is_json) return cell.json;
+  const auto json = trimmed(cell.json);
+  if (!is_string(json)) return json;
+  if (json.find('\\') == std::string_view::npos) return json.substr(1, json.size() - 2);
+  unescaped.clear();
+  (void)append_unescaped(unescaped, json);
+  return unescaped;
 }
 
 void append_literal(std::string& out, const Cell& cell, const Column& column) {
@@ -187,9 +187,8 @@ void append_literal(std::string& out, const Cell& cell, const Column& column) {
     out += "NULL";
     return;
   }
-  std::string text;
-  append_text(text, cell, column);
-  append_quoted(out, text);
+  std::string unescaped;
+  append_quoted(out, text_of(cell, column, unescaped));
 }
 
 std::vector<Statement> insert(const TargetTable& table, std::span<const Cells> rows) {

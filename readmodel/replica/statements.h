@@ -30,8 +30,10 @@ struct Statement {
 
 // True when append_literal can write the value.
 [[nodiscard]] bool is_writable(const Cell& cell, const Column& column);
-// The value as the column's input function takes it; the cell must be a value.
-void append_text(std::string& out, const Cell& cell, const Column& column);
+// The value as the column's input function takes it; the cell must be a value. A view of the event,
+// or of `unescaped`.
+[[nodiscard]] std::string_view text_of(const Cell& cell, const Column& column,
+                                       std::string& unescaped);
 // The cell must be present.
 void append_literal(std::string& out, const Cell& cell, const Column& column);
 
