@@ -1,5 +1,5 @@
-// Where nats.c's threads leave what they bring, and the thread that works with it takes it.
-// Thread-safe.
+// Where nats.c's threads, or one that reads a stream, leave what they bring, and the thread that
+// works with it takes it. Thread-safe.
 //
 // nats.c may bring something after its connection was destroyed: it waits neither for a message
 // callback that is running nor for the closed callback. So its callbacks hold a key, not a pointer:

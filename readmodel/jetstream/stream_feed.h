@@ -22,7 +22,8 @@ namespace postrider {
 
 class StreamFeed : public NatsConnection {
  public:
-  // Connects; at most `timeout`. Notices on `notice_subject` come beside the messages.
+  // Opens two connections, one after the other, each within `timeout` a server. Notices on
+  // `notice_subject` come beside the messages.
   StreamFeed(const NatsOptions& options, const std::string& client_name,
              std::chrono::milliseconds timeout, const std::string& notice_subject);
   ~StreamFeed();
