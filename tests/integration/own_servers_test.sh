@@ -34,9 +34,10 @@ block() {
   awk -v name="$1" '$0 ~ "^```[a-z]+ " name "$" { on = 1; found = 1; next } /^```$/ { on = 0 } on
                     END { exit !found }' "$source_dir/README.md" || fail "README.md has no block $1"
 }
+# Below the range from which dev/ports.cc serves the tests beside this one.
 free_port() {
   local port
-  while port=$(shuf -i 15000-31999 -n 1); do
+  while port=$(shuf -i 14000-14999 -n 1); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port" && return; }
   done
 }
