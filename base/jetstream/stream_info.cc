@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "base/json_integer.h"
+#include "base/nats/headers.h"
 
 namespace postrider::wire {
 namespace {
@@ -155,19 +156,11 @@ Result<StoredMessage> parse_stored_message(std::string_view text) {
 }
 
 std::optional<std::string_view> find_header(std::string_view headers, std::string_view name) {
-  while (!headers.empty()) {
-    const auto end = headers.find("\r\n");
-    std::string_view line = headers.substr(0, end);
-    headers.remove_prefix(end == std::string_view::npos ? headers.size() : end + 2);
-    const auto colon = line.find(':');
-    if (colon == std::string_view::npos || !equal_ignoring_case(line.substr(0, colon), name))
-      continue;
-    line.remove_prefix(colon + 1);
-    while (line.starts_with(' ')) line.remove_prefix(1);
-    while (line.ends_with(' ')) line.remove_suffix(1);
-    return line;
-  }
-  return std::nullopt;
+  std::optional<std::string_view> found;
+  nats::for_each_header(headers, [&](std::string_view other, std::string_view value) {
+    if (!found && equal_ignoring_case(other, name)) found = nats::trimmed(value);
+  });
+  return found;
 }
 
 std::vector<SettingProblem> review_settings(const StreamInfo& stream, std::string_view subjects) {

@@ -92,10 +92,14 @@ std::vector<Link::Server> Link::servers_of(const std::string& urls) {
 }
 
 Link::Link(const NatsOptions& options, const std::string& client_name,
-           std::chrono::milliseconds timeout)
+           std::chrono::milliseconds timeout, const std::string& preferred)
     : inbox_prefix_(options.inbox_prefix) {
   auto servers = servers_of(options.url);
   std::ranges::shuffle(servers, std::random_device());
+  for (const auto& first : servers_of(preferred))
+    std::ranges::stable_partition(servers, [&](const Server& server) {
+      return server.host == first.host && server.port == first.port;
+    });
   std::optional<Error> error;
   for (const auto& server : servers) {
     try {

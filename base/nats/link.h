@@ -23,9 +23,10 @@ namespace postrider::nats {
 
 class Link {
  public:
-  // Connects to one of the options' servers, tried in random order, each for at most `timeout`.
+  // Connects to one of the options' servers, tried in random order, each for at most `timeout`. One
+  // at the URL `preferred`, where it is among them, comes first.
   Link(const NatsOptions& options, const std::string& client_name,
-       std::chrono::milliseconds timeout);
+       std::chrono::milliseconds timeout, const std::string& preferred = {});
 
   [[nodiscard]] int fd() const { return socket_->fd(); }
 

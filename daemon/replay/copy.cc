@@ -2,24 +2,17 @@
 
 #include <utility>
 
+#include "base/nats/headers.h"
+
 namespace postrider {
 namespace {
 
-constexpr std::string_view kLineEnd = "\r\n";
-
-void take_headers(std::string_view text, Message& copy) {
-  auto at = text.find(kLineEnd);  // behind NATS/1.0
-  while (at != std::string_view::npos) {
-    at += kLineEnd.size();
-    const auto end = text.find(kLineEnd, at);
-    const auto colon = text.find(':', at);
-    if (end == std::string_view::npos || end == at || colon > end) return;
-    const auto name = text.substr(at, colon - at);
-    auto value = text.substr(colon + 1, end - colon - 1);
-    if (value.starts_with(' ')) value.remove_prefix(1);
+// Values as they are: what a blank at either end means is the reader's to say.
+void take_headers(std::string_view block, Message& copy) {
+  nats::for_each_header(block, [&](std::string_view name, std::string_view value) {
+    if (value.starts_with(' ')) value.remove_prefix(1);  // which goes before every value
     if (!name.starts_with("Nats-")) copy.headers.emplace_back(name, value);
-    at = end;
-  }
+  });
 }
 
 }  // namespace

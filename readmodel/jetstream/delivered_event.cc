@@ -5,40 +5,13 @@
 #include <string>
 #include <utility>
 
+#include "base/nats/headers.h"
 #include "readmodel/jetstream/ack_subject.h"
 
 namespace postrider {
 namespace {
 
 constexpr std::string_view kVersion = "NATS/1.0";
-constexpr std::string_view kEnd = "\r\n";
-constexpr std::string_view kBlanks = " \t";
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
-}
-
-// The first line of `rest`, which loses it.
-std::string_view take_line(std::string_view& rest) {
-  const auto end = rest.find(kEnd);
-  const auto line = rest.substr(0, end);
-  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + kEnd.size());
-  return line;
-}
-
-// Shows `visit` each header's name and value, in their order.
-template <class Visit>
-void for_each_header(std::string_view headers, Visit visit) {
-  (void)take_line(headers);  // NATS/1.0
-  while (!headers.empty()) {
-    const auto line = take_line(headers);
-    const auto colon = line.find(':');
-    if (colon != std::string_view::npos)
-      visit(line.substr(0, colon), trimmed(line.substr(colon + 1)));
-  }
-}
 
 bool is_own_header(std::string_view name) {
   return !name.starts_with("Nats-") && !name.starts_with("Postrider-");
@@ -61,11 +34,24 @@ Error foreign(const ExpectedMessages& expected, const ReceivedEvent& event) {
 }  // namespace
 
 PullStatus pull_status(std::string_view headers) {
-  std::string_view line = take_line(headers);
+  std::string_view line = nats::take_header_line(headers);
   if (!line.starts_with(kVersion)) return {};
-  line = trimmed(line.substr(kVersion.size()));
+  line = nats::trimmed(line.substr(kVersion.size()));
   const auto blank = std::min(line.find(' '), line.size());
-  return {line.substr(0, blank), trimmed(line.substr(blank))};
+  return {line.substr(0, blank), nats::trimmed(line.substr(blank))};
+}
+
+RequestEnd end_of_request(const PullStatus& status) {
+  const auto says = [&](std::string_view text) {
+    return status.text.find(text) != std::string_view::npos;
+  };
+  if (status.code == "503" || says("Consumer Deleted")) return RequestEnd::kGone;
+  if (status.code == "404" || status.code == "408") return RequestEnd::kDone;
+  if (status.code == "409")
+    for (const auto* text : {"Message Size Exceeds MaxBytes", "Batch Completed",
+                             "Leadership Change", "Server Shutdown"})
+      if (says(text)) return RequestEnd::kDone;
+  return RequestEnd::kRefused;
 }
 
 Result<ReceivedEvent> read_event(const nats::Delivery& delivery, const ExpectedMessages& expected) {
@@ -77,7 +63,9 @@ Result<ReceivedEvent> read_event(const nats::Delivery& delivery, const ExpectedM
   event.seq = *seq;
   event.subject = delivery.subject;
   std::string_view place;
-  for_each_header(delivery.headers, [&](std::string_view name, std::string_view value) {
+  bool has_parts = false;
+  nats::for_each_header(delivery.headers, [&](std::string_view name, std::string_view value) {
+    value = nats::trimmed(value);
     if (name == kPositionHeader) {
       if (place.empty()) place = value;
     } else if (name == "Postrider-Key") {
@@ -89,7 +77,7 @@ Result<ReceivedEvent> read_event(const nats::Delivery& delivery, const ExpectedM
     } else if (name == kHoleHeader) {
       if (!event.hole) event.hole = OrdinalRange::parse(value);
     } else if (name == kPartsHeader) {
-      event.parts = parts_of(value);
+      if (!std::exchange(has_parts, true)) event.parts = parts_of(value);
     } else if (name == "Content-Type") {
       if (event.content_type.empty()) event.content_type = value;
     } else if (is_own_header(name)) {

@@ -1,5 +1,6 @@
 // What a pull consumer delivers, taken apart: a message of the stream, or the status that ends a
-// request. Pure. Source: NATS ADR-4, "NATS Message Headers"; ADR-13, "Pull Subscribe internals".
+// request. Pure. Source: NATS ADR-4, "NATS Message Headers"; ADR-13, "Pull Subscribe internals";
+// nats-server, consumer.go.
 #pragma once
 
 #include <string_view>
@@ -17,6 +18,13 @@ struct PullStatus {
 };
 // Of a delivery on the reply subject of a request; empty where it is none.
 [[nodiscard]] PullStatus pull_status(std::string_view headers);
+
+enum class RequestEnd {
+  kDone,     // it brings no more, and the next one may: expired, full, moved to another server
+  kGone,     // there is no consumer any more
+  kRefused,  // and the next one would be refused as well
+};
+[[nodiscard]] RequestEnd end_of_request(const PullStatus& status);
 
 // Whose messages a stream may hold.
 struct ExpectedMessages {

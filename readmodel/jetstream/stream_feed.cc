@@ -11,6 +11,7 @@
 #include <exception>
 #include <iterator>
 #include <mutex>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
@@ -43,6 +44,14 @@ constexpr std::string_view kNotices = "2";
 // for each would take the cores from the servers.
 constexpr std::chrono::milliseconds kMoment{2};
 
+// nats-server's limits.max_request_batch, which its answer to CONSUMER.CREATE names, may be less
+// than we would ask for.
+std::uint64_t most_at_once(const Json& answer) {
+  const auto limit = answer.value(Json::json_pointer("/config/max_batch"), Json());
+  if (!limit.is_number_unsigned() || limit == 0) return kBatch;
+  return std::min(kBatch, limit.get<std::uint64_t>());
+}
+
 }  // namespace
 
 struct StreamFeed::Burst {
@@ -53,13 +62,17 @@ struct StreamFeed::Burst {
 // The thread, and what only it touches; but for want(), begin() and silent_since().
 class StreamFeed::Reader {
  public:
+  // At the server at `url`, if it can be: another one of a cluster may hear of a new consumer after
+  // the first request to it.
   Reader(const NatsOptions& options, const std::string& client_name,
-         std::chrono::milliseconds timeout, const std::string& notice_subject, Inbox inbox)
+         std::chrono::milliseconds timeout, const std::string& url,
+         const std::string& notice_subject, Inbox inbox)
       : inbox_(std::move(inbox)),
-        link_(options, client_name + " reader", timeout),
+        link_(options, client_name + " reader", timeout, url),
         reply_prefix_(link_.new_inbox() + ".") {
     subscribe(reply_prefix_ + "*", kReplies);
     subscribe(notice_subject, kNotices);
+    link_.flush();
     thread_ = std::thread([this] { run(); });
     pthread_setname_np(thread_.native_handle(), "pr-reader");
   }
@@ -71,11 +84,13 @@ class StreamFeed::Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  // Before the first want().
-  void begin(std::string request_subject, std::string request_body, ExpectedMessages expected) {
+  // Before the first want(). A request, as its body says, brings `batch` messages at most.
+  void begin(std::string request_subject, std::string request_body, std::uint64_t batch,
+             ExpectedMessages expected) {
     const std::lock_guard lock(mutex_);
     request_subject_ = std::move(request_subject);
     request_body_ = std::move(request_body);
+    batch_ = batch;
     expected_ = std::move(expected);
   }
   void want() {
@@ -111,10 +126,9 @@ class StreamFeed::Reader {
     ::poll(entries.data(), entries.size(), static_cast<int>(kKeepAlive.count()));
     wake_.clear();
     link_.read([this](const nats::Delivery& delivery) { take(delivery); });
-    const bool something = heard_;
     hand_over();
     ask();
-    if (!something) return;
+    if (!std::exchange(came_, false)) return;
     const auto now = Clock::now();
     if (now - std::exchange(newest_, now) < 2 * kMoment)
       ::poll(nullptr, 0, static_cast<int>(kMoment.count()));
@@ -125,7 +139,7 @@ class StreamFeed::Reader {
       burst_.notices.emplace_back(delivery.payload);
       return;
     }
-    heard_ = true;
+    heard_ = came_ = true;
     if (delivery.subject.starts_with(reply_prefix_)) {
       end_request(delivery);
       return;
@@ -136,12 +150,15 @@ class StreamFeed::Reader {
     if (burst_bytes_ >= kBurstBytes) hand_over();
   }
 
-  // A request ends with its last message, or with a status: expired, too large together, or because
-  // the consumer is gone.
+  // A request ends with its last message, or with a status.
   void end_request(const nats::Delivery& delivery) {
-    const auto [code, why] = pull_status(delivery.headers);
-    if (code == "503" || why.find("Consumer Deleted") != std::string_view::npos)
-      throw Failure(ErrorKind::kBrokerUnavailable, "the consumer is gone: " + std::string(why));
+    const auto status = pull_status(delivery.headers);
+    const auto how = end_of_request(status);
+    if (how != RequestEnd::kDone)
+      throw Failure(ErrorKind::kBrokerUnavailable,
+                    (how == RequestEnd::kGone ? "the consumer is gone: "
+                                              : "the server refuses to send messages: ") +
+                        std::string(status.code) + " " + std::string(status.text));
     const auto digits = delivery.subject.substr(reply_prefix_.size());
     std::uint64_t number = 0;
     std::from_chars(digits.data(), digits.data() + digits.size(), number);
@@ -160,22 +177,28 @@ class StreamFeed::Reader {
   }
 
   void ask() {
+    if (!wanted_) return;
     std::uint64_t under_way = 0;
     for (const auto& request : requests_) under_way += request.left;
-    if (under_way > kBatch / 2 || !wanted_.exchange(false)) return;
     {
       const std::lock_guard lock(mutex_);
+      if (under_way > batch_ / 2) return;
+      wanted_ = false;
       nats::append_publish(link_.out(), request_subject_,
                            reply_prefix_ + std::to_string(++last_request_), request_body_);
+      requests_.push_back({last_request_, batch_});
     }
-    requests_.push_back({last_request_, kBatch});
     if (requests_.size() == 1) note_time();
     link_.flush();
   }
 
-  void end(const Error& error) {
-    hand_over();
-    inbox_->put(error);
+  // What came before the error goes before it, if there is memory for it.
+  void end(Error error) {
+    try {
+      hand_over();
+    } catch (const std::bad_alloc&) {
+    }
+    inbox_->put(std::move(error));
   }
 
   Inbox inbox_;
@@ -185,12 +208,14 @@ class StreamFeed::Reader {
   std::uint64_t last_request_ = 0;
   Burst burst_;
   std::size_t burst_bytes_ = 0;
-  bool heard_ = false;
+  bool heard_ = false;        // something of the stream, since the newest hand_over()
+  bool came_ = false;         // and since the newest turn()
   Clock::time_point newest_;  // when it last heard something
 
   std::mutex mutex_;
   std::string request_subject_;
   std::string request_body_;
+  std::uint64_t batch_ = 0;
   ExpectedMessages expected_;  // read without the mutex once messages come
 
   Wake wake_;
@@ -209,7 +234,8 @@ StreamFeed::StreamFeed(const NatsOptions& options, const std::string& client_nam
                        Inbox inbox)
     : NatsConnection(options, client_name, timeout, inbox),
       inbox_(std::move(inbox)),
-      reader_(std::make_unique<Reader>(options, client_name, timeout, notice_subject, inbox_)) {}
+      reader_(std::make_unique<Reader>(options, client_name, timeout, server_url(), notice_subject,
+                                       inbox_)) {}
 
 StreamFeed::~StreamFeed() {
   if (consumer_.empty()) return;
@@ -247,10 +273,11 @@ void StreamFeed::open(const std::string& stream, const std::string& source, std:
   if (!json.is_object() || !json.contains("name") || !json["name"].is_string())
     throw Failure(ErrorKind::kBrokerUnavailable, "CONSUMER.CREATE: an answer without a name");
   consumer_ = json["name"].get<std::string>();
-  const Json body = {{"batch", kBatch},
+  const auto batch = most_at_once(json);
+  const Json body = {{"batch", batch},
                      {"max_bytes", std::max(kBatchBytes, max_payload() + max_payload() / 4)},
                      {"expires", nanoseconds(kExpires).count()}};
-  reader_->begin("$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer_, body.dump(),
+  reader_->begin("$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer_, body.dump(), batch,
                  {stream, source + ".", keep_foreign_});
 }
 

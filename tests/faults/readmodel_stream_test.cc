@@ -67,6 +67,36 @@ TEST_F(ReadModelStream, IsNotWhatSomebodyAsksOnTheSubjectOfNotices) {
   EXPECT_EQ(accounts(), expected_accounts());
 }
 
+TEST_F(ReadModelStream, WhoseServerAllowsNoLargeRequestsIsReadInSmallOnes) {
+  const auto restart_with = [&](std::vector<std::string> settings) {
+    ASSERT_TRUE(nats_.stop());
+    nats_.options().jetstream_settings = std::move(settings);
+    nats_.start();
+  };
+  restart_with({"limits: { max_request_batch: 50 }"});
+  const auto relay = start_relay(quick());
+  ASSERT_NO_FATAL_FAILURE(carry(200));
+  const auto applier = start_applier();
+  EXPECT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(applier->log().find("Exceeded"), std::string::npos) << applier->log();
+  restart_with({});  // the tests' own client asks for more
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
+TEST_F(ReadModelStream, WhoseConsumerIsDeletedIsReadByAnother) {
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  const auto consumers = nats_client().api("CONSUMER.NAMES.SHOP")["consumers"];
+  ASSERT_EQ(consumers.size(), 1U) << consumers;
+  nats_client().api("CONSUMER.DELETE.SHOP." + consumers[0].get<std::string>());
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  EXPECT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_NE(applier->log().find("the consumer is gone"), std::string::npos) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
 TEST_F(ReadModelStream, ThatIsCutBackAndPublishedAgainIsWaitedForAndAppliedOnce) {
   const auto relay = start_relay(unconfirmed());
   const auto applier = start_applier();

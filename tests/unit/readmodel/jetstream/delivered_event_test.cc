@@ -21,10 +21,15 @@ Result<ReceivedEvent> read(const std::string& lines, const char* subject = "shop
   return read_event({subject, "1", reply, block, "payload"}, {"SHOP", "shop.", keep_foreign});
 }
 
+RequestEnd end_of(const std::string& status) {
+  return end_of_request(pull_status("NATS/1.0 " + status + "\r\nNats-Pending-Messages: 3\r\n\r\n"));
+}
+
 TEST(DeliveredEvent, CarriesWhatItsHeadersSay) {
   const auto event = read(std::string(kPlace) +
                           "Nats-Msg-Id: x\r\nPostrider-Key: a:b \r\nPostrider-Type:\r\n"
                           "Postrider-Id: 7\r\nContent-Type: text/plain\r\nPostrider-Parts: 3\r\n"
+                          "Postrider-Parts: 4\r\n"
                           "trace: \t one \r\nb: 2\r\nb: 3\r\nB: 4\r\n");
   ASSERT_TRUE(event) << event.error().context;
   EXPECT_EQ(event->seq, 42U);
@@ -64,6 +69,19 @@ TEST(DeliveredEvent, OfSomebodyElseIsRefusedOrKeptAsForeign) {
   const auto nowhere = read(place, "shop.item", true, "_INBOX.x");
   ASSERT_FALSE(nowhere);
   EXPECT_EQ(nowhere.error().kind, ErrorKind::kBrokerUnavailable);
+}
+
+TEST(PullStatus, SaysWhetherTheNextRequestMayBringMore) {
+  for (const auto* line : {"408 Request Timeout", "408 Interest Expired", "404 No Messages",
+                           "409 Message Size Exceeds MaxBytes", "409 Batch Completed",
+                           "409 Leadership Change", "409 Server Shutdown"})
+    EXPECT_EQ(end_of(line), RequestEnd::kDone) << line;
+  for (const auto* line : {"503", "503 No Responders", "409 Consumer Deleted"})
+    EXPECT_EQ(end_of(line), RequestEnd::kGone) << line;
+  for (const auto* line : {"409 Exceeded MaxRequestBatch of 100", "409 Exceeded MaxWaiting",
+                           "409 Consumer is push based", "400 Bad Request",
+                           "412 Required Api Level", "423 Nats-Wrong-Pin-Id", ""})
+    EXPECT_EQ(end_of(line), RequestEnd::kRefused) << line;
 }
 
 TEST(PullStatus, IsTakenFromTheFirstLine) {
