@@ -62,14 +62,12 @@ bool StreamScan::read_to_end() {
   if (!open_) return false;
   const auto stream = feed_.stream_info(options_.stream.name);
   if (!stream) return false;
+  take_arrived();  // notices come also where nothing is published
   auto heard = Clock::now();
   while (seq_ < stream->last_seq) {
     feed_.ask_for_more();
     wait(kLook);
-    feed_.take(arrived_, notices_);
-    for (const auto& text : notices_)
-      if (auto notice = CoverageNotice::parse(text)) notice_ = std::move(notice);
-    for (const auto& event : arrived_) take(event);
+    take_arrived();
     const auto now = Clock::now();
     if (!arrived_.empty()) {
       heard = now;
@@ -82,6 +80,13 @@ bool StreamScan::read_to_end() {
           "the stream has more, but nothing comes after sequence " + std::to_string(seq_));
   }
   return true;
+}
+
+void StreamScan::take_arrived() {
+  feed_.take(arrived_, notices_);
+  for (const auto& text : notices_)
+    if (auto notice = CoverageNotice::parse(text)) notice_ = std::move(notice);
+  for (const auto& event : arrived_) take(event);
 }
 
 void StreamScan::wait(milliseconds longest) {

@@ -55,6 +55,7 @@ class StreamScan {
 
  private:
   void open();
+  void take_arrived();
   void take(const ReceivedEvent& event);
   void excuse_gap(const ReceivedEvent& event);
   [[nodiscard]] bool is_at_end();

@@ -91,6 +91,20 @@ TEST_F(VerifyStream, FindsADeletedMessage) {
   EXPECT_EQ(faults(), 2) << said_;
 }
 
+// Nothing is published any more, and nothing confirmed: only the relay's notices say that the
+// stream has passed the row.
+TEST_F(VerifyStream, FindsADeletedMessageOfAnIdleSourceWithoutWaiting) {
+  make_unguarded_stream();
+  const auto relay = start_relay(unconfirmed());
+  emit(10, 3);
+  ASSERT_TRUE(wait_for_seq(30));
+  nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", 14}});
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(verify({}, unconfirmed()), kDiffers) << said_;
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds{20});
+  EXPECT_EQ(faults("lost"), 1) << said_;
+}
+
 TEST_F(VerifyStream, FindsADuplicatePublishedByHand) {
   catch_up();
   emit(10, 3);
