@@ -12,6 +12,7 @@
 
 #include "base/postgres/sql.h"
 #include "readmodel/postgres/source_catalog.h"
+#include "readmodel/replica/copy_pause.h"
 #include "readmodel/replica/decoder.h"
 #include "readmodel/replica/rules.h"
 #include "readmodel/replica/table_fold.h"
@@ -37,9 +38,7 @@ struct ReplicaTable {
   replica::TargetTable target;
   replica::Decoder decoder;
   replica::TableFold fold;
-  // After one whose new rows were there already, some batches are not copied: more each time.
-  unsigned pause = 0;
-  unsigned pause_left = 0;
+  replica::CopyPause copies;
 };
 
 class ReplicaTables {

@@ -17,10 +17,11 @@ using replica::Folded;
 using replica::Op;
 using replica::TargetTable;
 
-// Fewer rows than that wait for others in an INSERT, instead of taking a round trip of their own.
+// Fewer rows than that, one after the other and of the same columns, go in by INSERT: a COPY is a
+// round trip of its own.
 constexpr std::size_t kLeastToCopy = 50;
-constexpr unsigned kLongestPause = 63;  // batches
-constexpr std::string_view kUniqueViolation = "23505";
+// Of a key, of an exclusion constraint: rows that an upsert would find are in the way of a COPY.
+constexpr std::string_view kConstraintViolation = "23";
 
 std::span<const Cells> one(const Cells& row) {
   return {&row, 1};
@@ -92,11 +93,9 @@ void ReplicaWriter::write_rows(ReplicaTable& table, const Folded& folded) {
 // end.
 void ReplicaWriter::write_whole(ReplicaTable& table, const Folded& folded) {
   const Rows rows(folded.upserts);
-  bool may_copy = folded.runs.size() == 1 || !table.target.referenced;
-  if (table.pause_left > 0 && !rows.empty()) {
-    --table.pause_left;
-    may_copy = false;
-  }
+  bool may_copy = !table.target.has_rules &&
+                  (folded.runs.size() == 1 || !table.target.referenced) &&
+                  (rows.empty() || table.copies.may_copy());
   std::size_t begin = 0;  // of what is not written yet
   std::size_t at = 0;
   for (const auto& run : folded.runs) {
@@ -116,13 +115,12 @@ bool ReplicaWriter::copy_new(ReplicaTable& table, Rows rows) {
     pqxx::subtransaction savepoint(dynamic_cast<pqxx::dbtransaction&>(tx_), "postrider_copy");
     copy(table.target, rows, savepoint);
     savepoint.commit();
-    table.pause = 0;
+    table.copies.copied();
     return true;
   } catch (const pqxx::sql_error& e) {
-    if (sql::sqlstate(e) != kUniqueViolation) throw;
+    if (!sql::sqlstate(e).starts_with(kConstraintViolation)) throw;
     rows_ -= rows.size();
-    table.pause = std::min(2 * table.pause + 1, kLongestPause);
-    table.pause_left = table.pause;
+    table.copies.refused();
     return false;
   }
 }
@@ -134,6 +132,11 @@ void ReplicaWriter::copy(const TargetTable& table, Rows rows, pqxx::transaction_
   sql::CopyIn::Row values;
   while (!rows.empty()) {
     const auto alike = rows.first(replica::rows_alike(rows));
+    rows = rows.subspan(alike.size());
+    if (alike.size() < kLeastToCopy) {
+      for (const auto& statement : replica::insert(table, alike)) tx.exec(statement.sql);
+      continue;
+    }
     const auto columns = replica::written_columns(table, alike.front());
     sql::CopyIn into(tx, replica::full_name(table), replica::names(table, columns));
     unescaped.resize(columns.size());
@@ -148,7 +151,6 @@ void ReplicaWriter::copy(const TargetTable& table, Rows rows, pqxx::transaction_
       into.row(values);
     }
     into.complete();
-    rows = rows.subspan(alike.size());
   }
 }
 

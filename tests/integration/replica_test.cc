@@ -179,6 +179,78 @@ TEST_F(Replica, RowsThatWereThereBeforeTheyWereCopiedAreWrittenOver) {
   EXPECT_EQ(target_sql("SELECT count(*) FROM log"), "60") << "COPY passes rules by";
 }
 
+// Behind rows that were copied, and where a constraint that is not the key finds it first.
+TEST_F(Replica, RowsThatWereThereAreFoundInALaterRunAndByAnExclusionConstraint) {
+  both(
+      "CREATE TABLE item (id int PRIMARY KEY, name text); "
+      "CREATE TABLE room (id int, slot int, EXCLUDE USING btree (slot WITH =)); "
+      "ALTER TABLE room ADD PRIMARY KEY (id)");
+  app_sql("INSERT INTO item VALUES (0, 'first')");
+  applier_sql(
+      "INSERT INTO item SELECT i, 'old' FROM generate_series(180, 190) i; "
+      "INSERT INTO room SELECT i, i FROM generate_series(30, 90) i");
+  for (const char* table : {"item", "room"}) watch_inserts(table);
+  capture("\"public.item\", \"public.room\"");
+  app_sql(
+      "BEGIN; INSERT INTO item SELECT i, 'new' FROM generate_series(1, 100) i; "
+      "UPDATE item SET name = 'changed' WHERE id = 0; "
+      "INSERT INTO item SELECT i, 'new' FROM generate_series(101, 200) i; COMMIT");
+  app_sql("INSERT INTO room SELECT i, i FROM generate_series(1, 100) i");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  for (const char* table : {"item", "room"}) expect_same(table);
+  EXPECT_EQ(target_sql("SELECT string_agg(how, ' ' ORDER BY number) FROM inserts WHERE into_table "
+                       "= 'item'"),
+            "COPY INSE INSE");
+  EXPECT_EQ(target_sql("SELECT string_agg(how, ' ') FROM inserts WHERE into_table = 'room'"),
+            "INSE");
+}
+
+// A new row takes a value that an older one gives up and changes again later: neither by COPY nor
+// by upserts in the order of last changes, only change by change.
+TEST_F(Replica, NewRowsThatTakeAUniqueValueFromARowThatChangesAgainAreWritten) {
+  both("CREATE TABLE seat (id int PRIMARY KEY, guest text UNIQUE)");
+  capture("\"public.seat\"");
+  app_sql("INSERT INTO seat VALUES (0, 'g7')");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  app_sql(
+      "BEGIN; UPDATE seat SET guest = 'g0' WHERE id = 0; "
+      "INSERT INTO seat SELECT i, 'g' || i FROM generate_series(1, 60) i; "
+      "UPDATE seat SET guest = 'g61' WHERE id = 0; COMMIT");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("seat");
+}
+
+TEST_F(Replica, NewRowsThatTheTargetCannotHoldStopItAndGoInOnceItCan) {
+  app_sql("CREATE TABLE item (id int PRIMARY KEY, n bigint)");
+  applier_sql("CREATE TABLE item (id int PRIMARY KEY, n smallint)");
+  watch_inserts("item");
+  capture("\"public.item\"");
+  app_sql("INSERT INTO item SELECT i, 1000 * i FROM generate_series(1, 60) i");
+  ASSERT_EQ(carry(), kPoison) << applied_log();
+  EXPECT_NE(applied_log().find("out of range"), std::string::npos) << applied_log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM item"), "0");
+  applier_sql("ALTER TABLE item ALTER n TYPE bigint");
+  ASSERT_EQ(postrider({"apply", "retry", "copy", "--config", replica_config("retry")}), 0)
+      << output();
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("item");
+  EXPECT_EQ(inserts(), "COPY");
+}
+
+// Rules rewrite an INSERT and know nothing of COPY; of a table with a key, PostgreSQL refuses to
+// upsert.
+TEST_F(Replica, ATableWithAKeyAndRulesIsNotCopiedPastThem) {
+  both("CREATE TABLE item (id int PRIMARY KEY, name text)");
+  applier_sql(
+      "CREATE TABLE log (name text); "
+      "CREATE RULE keep AS ON INSERT TO item DO ALSO INSERT INTO log VALUES (NEW.name)");
+  capture("\"public.item\"");
+  app_sql("INSERT INTO item SELECT i, 'new' FROM generate_series(1, 60) i");
+  EXPECT_EQ(carry(), kPoison) << applied_log();
+  EXPECT_NE(applied_log().find("rules"), std::string::npos) << applied_log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM item"), "0");
+}
+
 TEST_F(Replica, HostileNamesAreNamesLikeOthers) {
   const std::string schema = R"("s""; DROP")";
   const std::string full =
