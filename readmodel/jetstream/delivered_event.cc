@@ -95,10 +95,12 @@ Result<ReceivedEvent> read_event(const nats::Delivery& delivery, const ExpectedM
   event.place = *parsed;
   event.payload = delivery.payload;
   // One value of a name is all that emit takes: the first counts, as for other readers.
-  const auto name_of = [](const auto& header) -> const std::string& { return header.first; };
-  std::ranges::stable_sort(event.headers, {}, name_of);
-  const auto repeated = std::ranges::unique(event.headers, {}, name_of);
-  event.headers.erase(repeated.begin(), repeated.end());
+  const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
+  std::stable_sort(event.headers.begin(), event.headers.end(), by_name);
+  const auto repeated =
+      std::unique(event.headers.begin(), event.headers.end(),
+                  [](const auto& a, const auto& b) { return a.first == b.first; });
+  event.headers.erase(repeated, event.headers.end());
   return event;
 }
 
