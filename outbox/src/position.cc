@@ -164,7 +164,7 @@ std::optional<PositionHeader> PositionHeader::parse(std::string_view text) {
   fields.expect(" ");
   header.epoch = fields.decimal<std::uint32_t>();
   header.last = fields.accept(" last");
-  if (!fields.at_end()) return std::nullopt;
+  if (!fields.at_end() || header.ordinal == 0) return std::nullopt;
   return header;
 }
 

@@ -24,7 +24,7 @@ void require_text(std::string_view text) {
 
 PositionHeader make_header(Input& in) {
   PositionHeader header;
-  header.ordinal = in.u64();
+  header.ordinal = std::max<std::uint64_t>(in.u64(), 1);
   header.position = {in.u32(), Lsn{in.u64()}, in.u32(), std::nullopt};
   if (in.flag()) header.position.part = in.u16();
   header.fingerprint = {in.u32(), static_cast<std::int64_t>(in.u64())};

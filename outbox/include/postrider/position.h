@@ -71,7 +71,7 @@ struct Fingerprint {
 
 // All that the header says.
 struct PositionHeader {
-  std::uint64_t ordinal = 0;
+  std::uint64_t ordinal = 0;  // from 1
   Position position;
   Fingerprint fingerprint;
   std::uint32_t epoch = 0;

@@ -74,7 +74,7 @@ TEST(PositionHeader, ZeroHasOneText) {
 TEST(PositionHeader, RefusesSignsSpacesAndOverflow) {
   const std::string tail = " 00000001/00000016B374D848/00000007 731 1764000000123456 3";
   EXPECT_TRUE(PositionHeader::parse("v1 42" + tail));
-  for (const auto* ordinal : {"+42", "-1", "042", " 42", "18446744073709551616", "4 2", ""})
+  for (const auto* ordinal : {"0", "+42", "-1", "042", " 42", "18446744073709551616", "4 2", ""})
     EXPECT_FALSE(PositionHeader::parse("v1 " + std::string(ordinal) + tail)) << ordinal;
   EXPECT_FALSE(PositionHeader::parse("v1 1 00000001/00000016b374d848/00000007 731 1 3"));
 }
