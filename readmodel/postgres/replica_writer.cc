@@ -20,7 +20,8 @@ using replica::TargetTable;
 // Fewer rows than that, one after the other and of the same columns, go in by INSERT: a COPY is a
 // round trip of its own.
 constexpr std::size_t kLeastToCopy = 50;
-// Of a key, of an exclusion constraint: rows that an upsert would find are in the way of a COPY.
+// Of a key or an exclusion constraint above all: a row that an upsert would find is in the way of
+// a COPY. Upserts meet the others again, and say so.
 constexpr std::string_view kConstraintViolation = "23";
 
 std::span<const Cells> one(const Cells& row) {

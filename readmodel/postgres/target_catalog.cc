@@ -14,7 +14,7 @@ using replica::TargetTable;
 // Foreign keys: c cascade, n set null, d set default.
 constexpr const char* kTable = R"(
 SELECT c.oid::bigint AS oid, c.relkind IN ('r', 'p') AS is_table, c.relkind = 'p' AS partitioned,
-  c.relhasrules AS has_rules,
+  EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type IN ('2', '3')) AS has_rules,
   EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) AS referenced,
   EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid
           AND f.confdeltype IN ('c', 'n', 'd')) AS deletes_act

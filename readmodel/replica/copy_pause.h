@@ -1,5 +1,5 @@
-// When the new rows of a table go in by COPY: not in some of the batches after one whose rows were
-// there already, more of them each time. Pure.
+// When the new rows of a table go in by COPY: for some time not after some were refused, longer
+// each time, as where they were there already. Pure.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@ namespace postrider::replica {
 
 class CopyPause {
  public:
-  // To be asked once a batch.
+  // To be asked each time that rows are written.
   [[nodiscard]] bool may_copy() {
     if (left_ == 0) return true;
     --left_;
@@ -21,7 +21,7 @@ class CopyPause {
   }
 
  private:
-  static constexpr unsigned kLongest = 63;  // batches
+  static constexpr unsigned kLongest = 63;  // times
   unsigned pause_ = 0;
   unsigned left_ = 0;
 };

@@ -25,7 +25,7 @@ struct TargetTable {
   std::string schema;
   std::string name;
   bool partitioned = false;  // rows are in its partitions; those of tables that inherit never are
-  bool has_rules = false;    // that may rewrite an INSERT, and that COPY passes by
+  bool has_rules = false;    // on INSERT or UPDATE, which COPY passes by
   std::vector<Column> columns;  // generated ones included
   std::vector<KeyColumn> key;   // empty: none
 
