@@ -58,11 +58,11 @@ bool StreamScan::is_at_end() {
 }
 
 bool StreamScan::read_to_end() {
+  take_arrived();  // notices come also where nothing is published, and where there is no stream
   if (!open_) open();
   if (!open_) return false;
   const auto stream = feed_.stream_info(options_.stream.name);
   if (!stream) return false;
-  take_arrived();  // notices come also where nothing is published
   auto heard = Clock::now();
   while (seq_ < stream->last_seq) {
     feed_.ask_for_more();
@@ -110,6 +110,10 @@ void StreamScan::excuse_gap(const ReceivedEvent& event) {
 }
 
 void StreamScan::take(const ReceivedEvent& event) {
+  if (event.seq <= seq_)
+    throw Failure(ErrorKind::kBrokerUnavailable, "sequence " + std::to_string(event.seq) +
+                                                     " was delivered behind sequence " +
+                                                     std::to_string(seq_));
   if (observer_) observer_(event);
   if (event.place.ordinal == 0) {
     findings_.add(StreamFault::kForeign, "sequence " + std::to_string(event.seq) + " on " +

@@ -32,7 +32,8 @@ class Run {
     compare(passed);
     // What is missing may not be published yet: nobody is accused before the stream has passed.
     if (verdict_.counts.missing > 0 && !passed) {
-      while (!passed && Clock::now() - start < options_.timeout) {
+      const auto read = Clock::now();
+      while (!passed && Clock::now() - read < options_.timeout) {
         scan_.wait(kPoll);
         exists = scan_.read_to_end();
         passed = has_passed();
