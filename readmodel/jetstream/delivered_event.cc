@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -12,16 +13,24 @@ namespace postrider {
 namespace {
 
 constexpr std::string_view kVersion = "NATS/1.0";
+constexpr std::size_t kMostSaid = 200;
 
 bool is_own_header(std::string_view name) {
   return !name.starts_with("Nats-") && !name.starts_with("Postrider-");
 }
 
-// 0, which no row has, for what is no number.
+std::optional<std::uint64_t> number_of(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// 0, which no row has, for what is no number of parts.
 std::uint32_t parts_of(std::string_view text) {
-  std::uint32_t parts = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parts);
-  return error == std::errc{} && end == text.data() + text.size() ? parts : 0;
+  const auto number = number_of(text).value_or(0);
+  return number > std::numeric_limits<std::uint32_t>::max() ? 0
+                                                            : static_cast<std::uint32_t>(number);
 }
 
 Error foreign(const ExpectedMessages& expected, const ReceivedEvent& event) {
@@ -33,24 +42,31 @@ Error foreign(const ExpectedMessages& expected, const ReceivedEvent& event) {
 
 }  // namespace
 
-PullStatus pull_status(std::string_view headers) {
-  std::string_view line = nats::take_header_line(headers);
-  if (!line.starts_with(kVersion)) return {};
+PullStatus pull_status(const nats::Delivery& delivery) {
+  std::string_view rest = delivery.headers;
+  std::string_view line = nats::take_header_line(rest);
+  if (!line.starts_with(kVersion)) return {{}, delivery.payload.substr(0, kMostSaid), {}};
   line = nats::trimmed(line.substr(kVersion.size()));
   const auto blank = std::min(line.find(' '), line.size());
-  return {line.substr(0, blank), nats::trimmed(line.substr(blank))};
+  PullStatus status{line.substr(0, blank), nats::trimmed(line.substr(blank)), {}};
+  nats::for_each_header(delivery.headers, [&](std::string_view name, std::string_view value) {
+    if (name == "Nats-Pending-Messages") status.pending = number_of(nats::trimmed(value));
+  });
+  return status;
 }
 
 RequestEnd end_of_request(const PullStatus& status) {
   const auto says = [&](std::string_view text) {
     return status.text.find(text) != std::string_view::npos;
   };
-  if (status.code == "503" || says("Consumer Deleted")) return RequestEnd::kGone;
   if (status.code == "404" || status.code == "408") return RequestEnd::kDone;
-  if (status.code == "409")
-    for (const auto* text : {"Message Size Exceeds MaxBytes", "Batch Completed",
-                             "Leadership Change", "Server Shutdown"})
-      if (says(text)) return RequestEnd::kDone;
+  if (status.code == "503") return RequestEnd::kGone;
+  if (status.code != "409") return RequestEnd::kRefused;
+  if (says("Message Size Exceeds MaxBytes")) return RequestEnd::kTooSmall;
+  if (says("Batch Completed") || says("Leadership Change")) return RequestEnd::kDone;
+  // Ours lives in the memory of one server. Without requests, it is what one says that stops.
+  for (const auto* text : {"Consumer Deleted", "Server Shutdown", "Consumer is push based"})
+    if (says(text)) return RequestEnd::kGone;
   return RequestEnd::kRefused;
 }
 

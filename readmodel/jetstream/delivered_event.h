@@ -3,6 +3,8 @@
 // nats-server, consumer.go.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/error.h"
@@ -11,18 +13,21 @@
 
 namespace postrider {
 
-// Views into the delivery's headers.
+// Views into the delivery.
 struct PullStatus {
   std::string_view code;  // "408"
-  std::string_view text;  // "Request Timeout"
+  std::string_view text;  // "Request Timeout"; without a code, what the server says instead
+  // Of the request, so many messages that it has not brought and will not.
+  std::optional<std::uint64_t> pending;
 };
-// Of a delivery on the reply subject of a request; empty where it is none.
-[[nodiscard]] PullStatus pull_status(std::string_view headers);
+// Of a delivery on the reply subject of a request.
+[[nodiscard]] PullStatus pull_status(const nats::Delivery& delivery);
 
 enum class RequestEnd {
-  kDone,     // it brings no more, and the next one may: expired, full, moved to another server
-  kGone,     // there is no consumer any more
-  kRefused,  // and the next one would be refused as well
+  kDone,      // it brings no more, and the next one may
+  kTooSmall,  // the next message is larger than what is left of the request's bytes
+  kGone,      // there is no consumer any more
+  kRefused,   // and the next one would be refused as well
 };
 [[nodiscard]] RequestEnd end_of_request(const PullStatus& status);
 

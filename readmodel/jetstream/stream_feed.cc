@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
-#include <deque>
 #include <exception>
 #include <iterator>
 #include <mutex>
@@ -32,8 +30,13 @@ using std::chrono::seconds;
 constexpr std::uint64_t kBatch = 2000;
 constexpr std::size_t kBatchBytes = 2UL * 1024 * 1024;
 constexpr seconds kExpires{5};
-// The server forgets the consumer of a reader that is gone.
+// The server forgets the consumer of a reader that asks for nothing for so long. One that has
+// enough for the time being asks for what cannot be sent.
 constexpr seconds kInactive{30};
+constexpr seconds kSignOfLife{10};
+constexpr const char* kNothing = R"({"batch":1,"max_bytes":1,"expires":5000000000})";
+// A message that is larger than what a request may bring.
+constexpr const char* kOneOfAnySize = R"({"batch":1,"expires":5000000000})";
 // Handed over when so much has come together, or nothing more has come.
 constexpr std::size_t kBurstBytes = 64UL * 1024;
 constexpr std::chrono::milliseconds kKeepAlive{1000};
@@ -69,7 +72,8 @@ class StreamFeed::Reader {
          const std::string& notice_subject, Inbox inbox)
       : inbox_(std::move(inbox)),
         link_(options, client_name + " reader", timeout, url),
-        reply_prefix_(link_.new_inbox() + ".") {
+        reply_prefix_(link_.new_inbox() + "."),
+        sign_of_life_(reply_prefix_ + "0") {
     subscribe(reply_prefix_ + "*", kReplies);
     subscribe(notice_subject, kNotices);
     link_.flush();
@@ -100,11 +104,6 @@ class StreamFeed::Reader {
   [[nodiscard]] nanoseconds silent_since() const { return nanoseconds(silent_since_); }
 
  private:
-  struct Request {
-    std::uint64_t number = 0;
-    std::uint64_t left = 0;  // messages that it may still bring
-  };
-
   void subscribe(const std::string& subject, std::string_view sid) {
     link_.out().append("SUB ").append(subject).append(" ").append(sid).append("\r\n");
   }
@@ -137,32 +136,39 @@ class StreamFeed::Reader {
   void take(const nats::Delivery& delivery) {
     if (delivery.sid == kNotices) {
       burst_.notices.emplace_back(delivery.payload);
+      note_size(delivery.payload.size());
       return;
     }
-    heard_ = came_ = true;
+    came_ = true;
+    heard_ |= delivery.subject != sign_of_life_;  // which says nothing about what is asked for
     if (delivery.subject.starts_with(reply_prefix_)) {
       end_request(delivery);
       return;
     }
-    if (!requests_.empty() && --requests_.front().left == 0) requests_.pop_front();
+    if (under_way_ > 0) --under_way_;
+    brought_ = true;
     burst_.events.push_back(value_or_throw(read_event(delivery, expected_)));
-    burst_bytes_ += burst_.events.back().size();
+    note_size(burst_.events.back().size());
+  }
+
+  void note_size(std::size_t bytes) {
+    burst_bytes_ += bytes;
     if (burst_bytes_ >= kBurstBytes) hand_over();
   }
 
-  // A request ends with its last message, or with a status.
+  // A request ends with its last message, or with a status, which says how much it has not brought:
+  // the server answers several in turn. Where it does not say, nothing is on its way.
   void end_request(const nats::Delivery& delivery) {
-    const auto status = pull_status(delivery.headers);
+    const auto status = pull_status(delivery);
     const auto how = end_of_request(status);
-    if (how != RequestEnd::kDone)
+    if (how == RequestEnd::kGone || how == RequestEnd::kRefused)
       throw Failure(ErrorKind::kBrokerUnavailable,
                     (how == RequestEnd::kGone ? "the consumer is gone: "
                                               : "the server refuses to send messages: ") +
                         std::string(status.code) + " " + std::string(status.text));
-    const auto digits = delivery.subject.substr(reply_prefix_.size());
-    std::uint64_t number = 0;
-    std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    std::erase_if(requests_, [&](const Request& request) { return request.number <= number; });
+    if (delivery.subject == sign_of_life_) return;
+    under_way_ -= std::min(under_way_, status.pending.value_or(under_way_));
+    one_large_ = how == RequestEnd::kTooSmall && under_way_ == 0 && !brought_;
   }
 
   void hand_over() {
@@ -173,22 +179,31 @@ class StreamFeed::Reader {
   }
 
   void note_time() {
-    silent_since_ = requests_.empty() ? 0 : nanoseconds(Clock::now().time_since_epoch()).count();
+    silent_since_ = under_way_ == 0 ? 0 : nanoseconds(Clock::now().time_since_epoch()).count();
   }
 
   void ask() {
-    if (!wanted_) return;
-    std::uint64_t under_way = 0;
-    for (const auto& request : requests_) under_way += request.left;
-    {
-      const std::lock_guard lock(mutex_);
-      if (under_way > batch_ / 2) return;
+    const auto now = Clock::now();
+    const std::lock_guard lock(mutex_);
+    if (request_subject_.empty()) return;
+    if (wanted_ && under_way_ <= batch_ / 2) {
       wanted_ = false;
-      nats::append_publish(link_.out(), request_subject_,
-                           reply_prefix_ + std::to_string(++last_request_), request_body_);
-      requests_.push_back({last_request_, batch_});
+      send(reply_prefix_ + std::to_string(++last_request_),
+           one_large_ ? kOneOfAnySize : request_body_);
+      const bool is_first = under_way_ == 0;
+      under_way_ += one_large_ ? 1 : batch_;
+      one_large_ = brought_ = false;
+      if (is_first) note_time();
+    } else if (now - asked_ > kSignOfLife) {
+      send(sign_of_life_, kNothing);
+    } else {
+      return;
     }
-    if (requests_.size() == 1) note_time();
+    asked_ = now;
+  }
+
+  void send(const std::string& reply, const std::string& body) {
+    nats::append_publish(link_.out(), request_subject_, reply, body);
     link_.flush();
   }
 
@@ -204,8 +219,12 @@ class StreamFeed::Reader {
   Inbox inbox_;
   nats::Link link_;
   std::string reply_prefix_;
-  std::deque<Request> requests_;
+  std::string sign_of_life_;  // its reply subject
   std::uint64_t last_request_ = 0;
+  std::uint64_t under_way_ = 0;  // messages that are asked for
+  bool brought_ = false;         // some, since the newest request
+  bool one_large_ = false;       // only that is asked for next
+  Clock::time_point asked_;
   Burst burst_;
   std::size_t burst_bytes_ = 0;
   bool heard_ = false;        // something of the stream, since the newest hand_over()

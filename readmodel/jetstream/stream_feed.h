@@ -34,7 +34,7 @@ class StreamFeed : public NatsConnection {
 
   // Begins at `seq` of `stream`, whose messages must all be of `source`.
   void open(const std::string& stream, const std::string& source, std::uint64_t seq);
-  // Asks the server for more messages, as soon as fewer than half of a request are under way.
+  // Asks the server for more messages, as soon as no more than half of a request's are under way.
   void ask_for_more();
 
   // An eventfd, readable when take() has something or the connection broke.

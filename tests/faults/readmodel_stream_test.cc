@@ -97,6 +97,50 @@ TEST_F(ReadModelStream, WhoseConsumerIsDeletedIsReadByAnother) {
   EXPECT_EQ(accounts(), expected_accounts());
 }
 
+// A consumer that asks for nothing for 30 s is forgotten, and who has enough to work on asks for
+// nothing.
+TEST_F(ReadModelStream, WhoseStatementTakesLongerThanAConsumerLivesIsReadOnByTheSame) {
+  const auto relay = start_relay(quick());
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  apply_all();
+  applier_sql(
+      "CREATE TABLE held (at timestamptz); "
+      "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "IF NOT EXISTS (SELECT FROM held) THEN INSERT INTO held VALUES (now()); "
+      "PERFORM pg_sleep(45); END IF; RETURN NULL; END $$; "
+      "CREATE TRIGGER hold AFTER UPDATE ON account FOR EACH STATEMENT EXECUTE FUNCTION hold()");
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  ASSERT_TRUE(wait_for_applied(sent_, std::chrono::milliseconds{90'000})) << applier->log();
+  ASSERT_NO_FATAL_FAILURE(carry(20));
+  ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM held"), "1");
+  EXPECT_EQ(applier->log().find("broker_unavailable"), std::string::npos) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
+// The broker allowed larger messages once.
+TEST_F(ReadModelStream, ThatHoldsAMessageLargerThanARequestIsRead) {
+  const auto restart_with = [&](std::vector<std::string> settings) {
+    ASSERT_TRUE(nats_.stop());
+    nats_.options().settings = std::move(settings);
+    nats_.start();
+  };
+  restart_with({"max_payload: 8388608"});
+  {
+    const auto relay = start_relay(quick());
+    ASSERT_NO_FATAL_FAILURE(carry(20));
+    sql("UPDATE outbox.settings SET max_payload_bytes = 8388608");
+    app_sql("SELECT outbox.emit('note', to_jsonb(repeat('x', 5000000)))");
+    sent_ += 1;
+    ASSERT_NO_FATAL_FAILURE(carry(20));
+  }
+  restart_with({});
+  const auto applier = start_applier();
+  EXPECT_TRUE(wait_for_applied(sent_)) << applier->log();
+  EXPECT_EQ(applier->log().find("broker_unavailable"), std::string::npos) << applier->log();
+}
+
 TEST_F(ReadModelStream, ThatIsCutBackAndPublishedAgainIsWaitedForAndAppliedOnce) {
   const auto relay = start_relay(unconfirmed());
   const auto applier = start_applier();

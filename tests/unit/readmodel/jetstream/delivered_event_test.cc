@@ -21,8 +21,15 @@ Result<ReceivedEvent> read(const std::string& lines, const char* subject = "shop
   return read_event({subject, "1", reply, block, "payload"}, {"SHOP", "shop.", keep_foreign});
 }
 
+PullStatus status_of(const std::string& block, const std::string& payload = {}) {
+  static std::string headers, body;  // what the views are into
+  headers = block;
+  body = payload;
+  return pull_status({"_INBOX.x.1", "1", "", headers, body});
+}
+
 RequestEnd end_of(const std::string& status) {
-  return end_of_request(pull_status("NATS/1.0 " + status + "\r\nNats-Pending-Messages: 3\r\n\r\n"));
+  return end_of_request(status_of("NATS/1.0 " + status + "\r\n\r\n"));
 }
 
 TEST(DeliveredEvent, CarriesWhatItsHeadersSay) {
@@ -73,25 +80,38 @@ TEST(DeliveredEvent, OfSomebodyElseIsRefusedOrKeptAsForeign) {
 
 TEST(PullStatus, SaysWhetherTheNextRequestMayBringMore) {
   for (const auto* line : {"408 Request Timeout", "408 Interest Expired", "404 No Messages",
-                           "409 Message Size Exceeds MaxBytes", "409 Batch Completed",
-                           "409 Leadership Change", "409 Server Shutdown"})
+                           "409 Batch Completed", "409 Leadership Change"})
     EXPECT_EQ(end_of(line), RequestEnd::kDone) << line;
-  for (const auto* line : {"503", "503 No Responders", "409 Consumer Deleted"})
+  EXPECT_EQ(end_of("409 Message Size Exceeds MaxBytes"), RequestEnd::kTooSmall);
+  for (const auto* line : {"503", "503 No Responders", "409 Consumer Deleted",
+                           "409 Server Shutdown", "409 Consumer is push based"})
     EXPECT_EQ(end_of(line), RequestEnd::kGone) << line;
   for (const auto* line : {"409 Exceeded MaxRequestBatch of 100", "409 Exceeded MaxWaiting",
-                           "409 Consumer is push based", "400 Bad Request",
-                           "412 Required Api Level", "423 Nats-Wrong-Pin-Id", ""})
+                           "400 Bad Request", "412 Required Api Level", "423 Nats-Wrong-Pin-Id"})
     EXPECT_EQ(end_of(line), RequestEnd::kRefused) << line;
 }
 
 TEST(PullStatus, IsTakenFromTheFirstLine) {
-  const std::string timeout = "NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 5\r\n\r\n";
-  EXPECT_EQ(pull_status(timeout).code, "408");
-  EXPECT_EQ(pull_status(timeout).text, "Request Timeout");
-  EXPECT_EQ(pull_status("NATS/1.0 503\r\n\r\n").code, "503");
-  EXPECT_EQ(pull_status("NATS/1.0 503\r\n\r\n").text, "");
-  EXPECT_EQ(pull_status("NATS/1.0\r\n\r\n").code, "");
-  EXPECT_EQ(pull_status("").code, "");
+  const auto timeout =
+      status_of("NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 5\r\n\r\n");
+  EXPECT_EQ(timeout.code, "408");
+  EXPECT_EQ(timeout.text, "Request Timeout");
+  EXPECT_EQ(timeout.pending, 5U);
+  const auto nobody = status_of("NATS/1.0 503\r\n\r\n");
+  EXPECT_EQ(nobody.code, "503");
+  EXPECT_EQ(nobody.text, "");
+  EXPECT_FALSE(nobody.pending);
+  EXPECT_FALSE(status_of("NATS/1.0 408 x\r\nNats-Pending-Messages: many\r\n\r\n").pending);
+}
+
+// As a server may answer that knows the subject for one of its own.
+TEST(PullStatus, WithoutOneIsWhatTheServerSaysInstead) {
+  EXPECT_EQ(status_of("NATS/1.0\r\n\r\n").code, "");
+  const auto error = status_of("", R"({"error":{"code":404}})");
+  EXPECT_EQ(error.code, "");
+  EXPECT_EQ(error.text, R"({"error":{"code":404}})");
+  EXPECT_EQ(end_of_request(error), RequestEnd::kRefused);
+  EXPECT_EQ(status_of("", std::string(5000, 'x')).text.size(), 200U);
 }
 
 }  // namespace
