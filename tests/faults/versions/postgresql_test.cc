@@ -71,6 +71,26 @@ TEST_F(PostgreSql17, ATransactionTimeoutOfTheDatabaseEndsNoSession) {
   EXPECT_TRUE(found.good()) << found;
 }
 
+class PostgreSql17ReadModel : public Newer<ReadModelWorld> {
+ protected:
+  void SetUp() override { ASSERT_GE(version(), 17); }
+};
+
+TEST_F(PostgreSql17ReadModel, ATransactionTimeoutOfTheTargetEndsNoBatch) {
+  const auto relay = start_relay(quick());
+  target_sql("ALTER ROLE applier SET transaction_timeout = '1s'");
+  applier_sql(
+      "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "PERFORM pg_sleep(3); RETURN NULL; END $$; "
+      "CREATE TRIGGER hold AFTER INSERT ON account FOR EACH STATEMENT EXECUTE FUNCTION hold()");
+  sql("SELECT transfer('h1', 'h2', 7, 'table')");
+  ASSERT_TRUE(wait_for_seq(2)) << relay->log();
+  const auto applier = start_applier();
+  EXPECT_TRUE(wait_for_applied(2)) << applier->log();
+  EXPECT_EQ(applier->log().find("timeout"), std::string::npos) << applier->log();
+  EXPECT_EQ(accounts(), expected_accounts());
+}
+
 class PostgreSql18 : public Newer<World> {
  protected:
   void SetUp() override { ASSERT_GE(version(), 18); }
