@@ -21,6 +21,12 @@ pqxx::result exec(pqxx::transaction_base& tx, const std::string& statement, Args
 #endif
 }
 
+// For a session whose transactions last as long as they must. Servers before 17 do not know it.
+inline void forbid_transaction_timeout(pqxx::transaction_base& tx) {
+  constexpr int kSince = 170000;
+  if (tx.conn().server_version() >= kSince) tx.exec("SET transaction_timeout = 0");
+}
+
 // libpqxx 6 connects again by itself when a connection broke: an advisory lock, and every setting
 // of the session, would be gone without anybody noticing. libpqxx 7 never does.
 inline void forbid_reconnecting([[maybe_unused]] pqxx::connection& connection) {

@@ -118,7 +118,7 @@ RepairRow::RepairRow(const std::string& owner_conninfo, std::string source, std:
         "SET application_name = 'postrider repair'; SET client_min_messages = warning; "
         "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
         "SET row_security = off; SET synchronous_commit = on");
-    if (connection_->server_version() >= 170000) tx.exec("SET transaction_timeout = 0");
+    sql::forbid_transaction_timeout(tx);
     const auto row = tx.exec(
         "SELECT system_identifier::text, has_database_privilege(current_database(), 'TEMP') "
         "FROM pg_control_system()")[0];

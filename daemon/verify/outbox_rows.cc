@@ -42,6 +42,7 @@ OutboxRows::OutboxRows(const std::string& conninfo, const std::string& exported)
         "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
         "SET row_security = off; SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; "
         "SET default_transaction_read_only = on");
+    sql::forbid_transaction_timeout(*tx);
     tx->exec("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     if (!exported.empty()) tx->exec("SET TRANSACTION SNAPSHOT " + tx->quote(exported));
     tx->exec("SELECT 1");  // takes the snapshot: what it shows has written its commit record

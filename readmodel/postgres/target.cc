@@ -66,8 +66,7 @@ Target::Target(TargetOptions options) : options_(std::move(options)) {
     sql::forbid_reconnecting(*connection_);
     pqxx::nontransaction tx(*connection_);
     tx.exec(kSessionSettings);
-    // A source transaction, however large, is one here.
-    if (connection_->server_version() >= 170000) tx.exec("SET transaction_timeout = 0");
+    sql::forbid_transaction_timeout(tx);  // a source transaction, however large, is one here
     tx.exec("SET application_name = " + tx.quote("postrider apply " + options_.readmodel));
     tx.exec("SET search_path = " + tx.quote_name(options_.schema) +
             (options_.schema == "public" ? "" : ", public"));

@@ -80,6 +80,7 @@ QuerySide::QuerySide(const std::string& conninfo, std::string what, const std::s
     sql::forbid_reconnecting(*connection_);
     pqxx::nontransaction tx(*connection_);
     tx.exec(kPinnedSettings);
+    sql::forbid_transaction_timeout(tx);
     tx.exec("SET application_name = 'postrider verify'");
     if (!schema.empty())
       tx.exec("SET search_path = " + tx.quote_name(schema) +
