@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <exception>
 #include <iterator>
 #include <mutex>
@@ -17,6 +18,7 @@
 #include "base/nats/link.h"
 #include "base/wake.h"
 #include "readmodel/jetstream/delivered_event.h"
+#include "readmodel/jetstream/pull_requests.h"
 
 namespace postrider {
 namespace {
@@ -29,7 +31,6 @@ using std::chrono::seconds;
 // One request brings at most so much; at most two are under way.
 constexpr std::uint64_t kBatch = 2000;
 constexpr std::size_t kBatchBytes = 2UL * 1024 * 1024;
-constexpr seconds kExpires{5};
 // The server forgets the consumer of a reader that asks for nothing for so long. One that has
 // enough for the time being asks for what cannot be sent.
 constexpr seconds kInactive{30};
@@ -96,6 +97,7 @@ class StreamFeed::Reader {
     request_body_ = std::move(request_body);
     batch_ = batch;
     expected_ = std::move(expected);
+    asked_ = Clock::now();
   }
   void want() {
     if (!wanted_.exchange(true)) wake_.signal();
@@ -124,12 +126,15 @@ class StreamFeed::Reader {
          {link_.fd(), static_cast<short>(link_.backed_up() ? POLLIN | POLLOUT : POLLIN), 0}}};
     ::poll(entries.data(), entries.size(), static_cast<int>(kKeepAlive.count()));
     wake_.clear();
+    now_ = Clock::now();
     link_.read([this](const nats::Delivery& delivery) { take(delivery); });
     hand_over();
+    requests_.on_time(now_);
     ask();
+    const auto silent = requests_.silent_since();
+    silent_since_ = silent ? nanoseconds(silent->time_since_epoch()).count() : 0;
     if (!std::exchange(came_, false)) return;
-    const auto now = Clock::now();
-    if (now - std::exchange(newest_, now) < 2 * kMoment)
+    if (now_ - std::exchange(newest_, now_) < 2 * kMoment)
       ::poll(nullptr, 0, static_cast<int>(kMoment.count()));
   }
 
@@ -140,13 +145,11 @@ class StreamFeed::Reader {
       return;
     }
     came_ = true;
-    heard_ |= delivery.subject != sign_of_life_;  // which says nothing about what is asked for
     if (delivery.subject.starts_with(reply_prefix_)) {
       end_request(delivery);
       return;
     }
-    if (under_way_ > 0) --under_way_;
-    brought_ = true;
+    requests_.on_message(now_);
     burst_.events.push_back(value_or_throw(read_event(delivery, expected_)));
     note_size(burst_.events.back().size());
   }
@@ -156,8 +159,7 @@ class StreamFeed::Reader {
     if (burst_bytes_ >= kBurstBytes) hand_over();
   }
 
-  // A request ends with its last message, or with a status, which says how much it has not brought:
-  // the server answers several in turn. Where it does not say, nothing is on its way.
+  // A request ends with its last message, or with a status.
   void end_request(const nats::Delivery& delivery) {
     const auto status = pull_status(delivery);
     const auto how = end_of_request(status);
@@ -166,43 +168,35 @@ class StreamFeed::Reader {
                     (how == RequestEnd::kGone ? "the consumer is gone: "
                                               : "the server refuses to send messages: ") +
                         std::string(status.code) + " " + std::string(status.text));
-    if (delivery.subject == sign_of_life_) return;
-    under_way_ -= std::min(under_way_, status.pending.value_or(under_way_));
-    one_large_ = how == RequestEnd::kTooSmall && under_way_ == 0 && !brought_;
+    if (delivery.subject == sign_of_life_) return;  // it says nothing about the others
+    const auto digits = delivery.subject.substr(reply_prefix_.size());
+    std::uint64_t number = 0;
+    std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    requests_.on_end(number, status, now_);
   }
 
   void hand_over() {
-    if (std::exchange(heard_, false)) note_time();
     if (burst_.events.empty() && burst_.notices.empty()) return;
     inbox_->put(std::exchange(burst_, {}));
     burst_bytes_ = 0;
   }
 
-  void note_time() {
-    silent_since_ = under_way_ == 0 ? 0 : nanoseconds(Clock::now().time_since_epoch()).count();
-  }
-
   void ask() {
-    const auto now = Clock::now();
     const std::lock_guard lock(mutex_);
     if (request_subject_.empty()) return;
-    if (wanted_ && under_way_ <= batch_ / 2) {
+    if (wanted_ && requests_.under_way() <= batch_ / 2) {
       wanted_ = false;
-      send(reply_prefix_ + std::to_string(++last_request_),
-           one_large_ ? kOneOfAnySize : request_body_);
-      const bool is_first = under_way_ == 0;
-      under_way_ += one_large_ ? 1 : batch_;
-      one_large_ = brought_ = false;
-      if (is_first) note_time();
-    } else if (now - asked_ > kSignOfLife) {
+      const bool alone = requests_.next_is_large();
+      requests_.on_sent(alone ? 1 : batch_, now_);
+      send(reply_prefix_ + std::to_string(requests_.newest()),
+           alone ? kOneOfAnySize : request_body_);
+    } else if (now_ - asked_ > kSignOfLife) {
       send(sign_of_life_, kNothing);
-    } else {
-      return;
     }
-    asked_ = now;
   }
 
   void send(const std::string& reply, const std::string& body) {
+    asked_ = now_;
     nats::append_publish(link_.out(), request_subject_, reply, body);
     link_.flush();
   }
@@ -220,10 +214,8 @@ class StreamFeed::Reader {
   nats::Link link_;
   std::string reply_prefix_;
   std::string sign_of_life_;  // its reply subject
-  std::uint64_t last_request_ = 0;
-  std::uint64_t under_way_ = 0;  // messages that are asked for
-  bool brought_ = false;         // some, since the newest request
-  bool one_large_ = false;       // only that is asked for next
+  PullRequests requests_;
+  Clock::time_point now_ = Clock::now();  // of this turn
   Clock::time_point asked_;
   Burst burst_;
   std::size_t burst_bytes_ = 0;
@@ -295,7 +287,7 @@ void StreamFeed::open(const std::string& stream, const std::string& source, std:
   const auto batch = most_at_once(json);
   const Json body = {{"batch", batch},
                      {"max_bytes", std::max(kBatchBytes, max_payload() + max_payload() / 4)},
-                     {"expires", nanoseconds(kExpires).count()}};
+                     {"expires", nanoseconds(PullRequests::kExpires).count()}};
   reader_->begin("$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer_, body.dump(), batch,
                  {stream, source + ".", keep_foreign_});
 }
