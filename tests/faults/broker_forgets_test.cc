@@ -1,5 +1,7 @@
 // The broker lost what it acknowledged: its store is put back to an earlier copy, its stream or the
 // newest message is gone.
+#include "dev/ports.h"
+#include "tests/support/loopback.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
@@ -28,6 +30,14 @@ class BrokerForgets : public World {
     fs::copy(folder_ / "earlier", nats_.store(), fs::copy_options::recursive);
     nats_.start();
   }
+  // The newest ordinal for which the relay has heard the broker; 0 while it does not say.
+  static std::uint64_t acknowledged(std::uint16_t port) {
+    const auto metrics = http_get(port, "/metrics");
+    const auto line = metrics.find("\npostrider_ordinal{");
+    const auto value = metrics.find("} ", line);
+    if (line == std::string::npos || value == std::string::npos) return 0;
+    return static_cast<std::uint64_t>(std::stod(metrics.substr(value + 2)));
+  }
   std::uint64_t durable_ordinal() {
     return std::stoull(sql("SELECT ordinal FROM outbox.checkpoint"));
   }
@@ -42,11 +52,16 @@ class BrokerForgets : public World {
 
 TEST_F(BrokerForgets, ItsTailWhileTheRelayLivesAndTheSourceIsIdle) {
   catch_up(unconfirmed());
-  const auto relay = start_relay(unconfirmed());
+  const auto port = dev::free_port();
+  const auto relay = start_relay(unconfirmed(), {}, "relay",
+                                 {"--set", "http.listen=127.0.0.1:" + std::to_string(port)});
   ASSERT_NO_FATAL_FAILURE(carry(2000));
   ASSERT_NO_FATAL_FAILURE(copy_store());
   const auto kept = written_;
   ASSERT_NO_FATAL_FAILURE(carry(1500));
+  // What the stream holds is not acknowledged yet.
+  ASSERT_TRUE(dev::wait_until([&] { return acknowledged(port) == written_; }, kPatience))
+      << acknowledged(port);
   put_store_back();
   // Nothing is written any more: the tail must come back by itself.
   EXPECT_TRUE(wait_for_seq(written_)) << relay->log();
