@@ -24,12 +24,13 @@ void PullRequests::on_message(Time now) {
   note_time(now);
 }
 
-void PullRequests::on_end(std::uint64_t number, const PullStatus& status, Time now) {
-  under_way_ -= status.pending ? std::min(under_way_, *status.pending) : under_way_;
+void PullRequests::on_end(std::uint64_t number, RequestEnd how,
+                          std::optional<std::uint64_t> pending, Time now) {
+  under_way_ -= std::min(under_way_, pending.value_or(under_way_));
   if (number == newest_) {
     answered_ = true;
     // All of its bytes were there for the message.
-    if (end_of_request(status) == RequestEnd::kTooSmall && !brought_) next_is_large_ = true;
+    if (how == RequestEnd::kTooSmall && !brought_) next_is_large_ = true;
   }
   note_time(now);
 }

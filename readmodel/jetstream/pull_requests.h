@@ -30,8 +30,9 @@ class PullRequests {
   // A request is sent, as number newest(), for so many messages.
   void on_sent(std::uint64_t messages, Time now);
   void on_message(Time now);
-  // Where the server does not say what the request has not brought, nothing is on its way.
-  void on_end(std::uint64_t number, const PullStatus& status, Time now);
+  // `pending`: so many messages the request has not brought; where the server does not say, nothing
+  // is on its way.
+  void on_end(std::uint64_t number, RequestEnd how, std::optional<std::uint64_t> pending, Time now);
   // To be called every second or so.
   void on_time(Time now);
 

@@ -172,7 +172,7 @@ class StreamFeed::Reader {
     const auto digits = delivery.subject.substr(reply_prefix_.size());
     std::uint64_t number = 0;
     std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    requests_.on_end(number, status, now_);
+    requests_.on_end(number, how, status.pending, now_);
   }
 
   void hand_over() {
@@ -219,8 +219,7 @@ class StreamFeed::Reader {
   Clock::time_point asked_;
   Burst burst_;
   std::size_t burst_bytes_ = 0;
-  bool heard_ = false;        // something of the stream, since the newest hand_over()
-  bool came_ = false;         // and since the newest turn()
+  bool came_ = false;         // something of the stream, in this turn
   Clock::time_point newest_;  // when it last heard something
 
   std::mutex mutex_;

@@ -13,16 +13,11 @@ class PullRequestsTest : public testing::Test {
   void come(int messages) {
     for (int i = 0; i < messages; ++i) requests_.on_message(now_);
   }
-  void end(std::uint64_t number, std::string_view code, std::string_view text,
-           std::optional<std::uint64_t> pending) {
-    PullStatus status;
-    status.code = code;
-    status.text = text;
-    status.pending = pending;
-    requests_.on_end(number, status, now_);
+  void end(std::uint64_t number, std::optional<std::uint64_t> pending) {
+    requests_.on_end(number, RequestEnd::kDone, pending, now_);
   }
   void too_small(std::uint64_t number, std::uint64_t pending) {
-    end(number, "409", "Message Size Exceeds MaxBytes", pending);
+    requests_.on_end(number, RequestEnd::kTooSmall, pending, now_);
   }
   void pass(seconds time) {
     for (seconds passed{0}; passed < time; ++passed) {
@@ -42,14 +37,14 @@ TEST_F(PullRequestsTest, AreCountedTogetherAsTheyAreAnsweredInTurn) {
   EXPECT_EQ(requests_.under_way(), 70U);
   too_small(2, 30);  // the newer one has brought more bytes
   EXPECT_EQ(requests_.under_way(), 40U);
-  end(1, "408", "Request Timeout", 40);
+  end(1, 40);
   EXPECT_EQ(requests_.under_way(), 0U);
   EXPECT_FALSE(requests_.silent_since());
 }
 
 TEST_F(PullRequestsTest, AnEndThatDoesNotSayWhatIsLeftLeavesNothing) {
   send(100);
-  end(1, "409", "Leadership Change", {});
+  end(1, {});
   EXPECT_EQ(requests_.under_way(), 0U);
 }
 
@@ -69,7 +64,7 @@ TEST_F(PullRequestsTest, SoDoesWhatIsLeftOfOlderOnes) {
   send(100);
   come(40);
   send(100);
-  end(2, "408", "Request Timeout", 100);
+  end(2, 100);
   EXPECT_EQ(requests_.under_way(), 60U);
   EXPECT_TRUE(requests_.silent_since());
   pass(seconds{7});
