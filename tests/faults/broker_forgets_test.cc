@@ -30,14 +30,6 @@ class BrokerForgets : public World {
     fs::copy(folder_ / "earlier", nats_.store(), fs::copy_options::recursive);
     nats_.start();
   }
-  // The newest ordinal for which the relay has heard the broker; 0 while it does not say.
-  static std::uint64_t acknowledged(std::uint16_t port) {
-    const auto metrics = http_get(port, "/metrics");
-    const auto line = metrics.find("\npostrider_ordinal{");
-    const auto value = metrics.find("} ", line);
-    if (line == std::string::npos || value == std::string::npos) return 0;
-    return static_cast<std::uint64_t>(std::stod(metrics.substr(value + 2)));
-  }
   std::uint64_t durable_ordinal() {
     return std::stoull(sql("SELECT ordinal FROM outbox.checkpoint"));
   }
@@ -60,8 +52,10 @@ TEST_F(BrokerForgets, ItsTailWhileTheRelayLivesAndTheSourceIsIdle) {
   const auto kept = written_;
   ASSERT_NO_FATAL_FAILURE(carry(1500));
   // What the stream holds is not acknowledged yet.
-  ASSERT_TRUE(dev::wait_until([&] { return acknowledged(port) == written_; }, kPatience))
-      << acknowledged(port);
+  const auto acknowledged = [&] { return metric(port, "postrider_ordinal").value_or(0); };
+  ASSERT_TRUE(
+      dev::wait_until([&] { return acknowledged() == static_cast<double>(written_); }, kPatience))
+      << acknowledged();
   put_store_back();
   // Nothing is written any more: the tail must come back by itself.
   EXPECT_TRUE(wait_for_seq(written_)) << relay->log();

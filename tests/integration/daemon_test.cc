@@ -41,12 +41,9 @@ class Daemon : public World {
   }
   bool ready() { return get(port_, "/readyz").status == 200; }
   double metric(const std::string& name) {
-    std::istringstream lines(get(port_, "/metrics").body);
-    for (std::string line; std::getline(lines, line);)
-      if (line.starts_with(name + "{") || line.starts_with(name + " "))
-        return std::stod(line.substr(line.rfind(' ') + 1));
-    ADD_FAILURE() << "no metric " << name;
-    return -1;
+    const auto value = test::metric(port_, name);
+    if (!value) ADD_FAILURE() << "no metric " << name;
+    return value.value_or(-1);
   }
   void emit(int events) {
     app_sql(

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <sstream>
 #include <stdexcept>
 
 namespace postrider::test {
@@ -64,6 +65,14 @@ std::string http_get(std::uint16_t port, const std::string& path) {
     answer.append(chunk.data(), static_cast<std::size_t>(n));
   ::close(fd);
   return answer;
+}
+
+std::optional<double> metric(std::uint16_t port, const std::string& name) {
+  std::istringstream lines(http_get(port, "/metrics"));
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(name + "{") || line.starts_with(name + " "))
+      return std::stod(line.substr(line.rfind(' ') + 1));
+  return std::nullopt;
 }
 
 }  // namespace postrider::test

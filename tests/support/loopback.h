@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace postrider::test {
@@ -15,5 +16,7 @@ namespace postrider::test {
 
 // The whole answer to a GET, with its status line; empty when there was none. Blocks.
 [[nodiscard]] std::string http_get(std::uint16_t port, const std::string& path);
+// The first value of that metric which a daemon shows at the port; nothing while it shows none.
+[[nodiscard]] std::optional<double> metric(std::uint16_t port, const std::string& name);
 
 }  // namespace postrider::test

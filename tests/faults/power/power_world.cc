@@ -107,10 +107,8 @@ void PowerWorld::require_relay() const {
 }
 
 std::uint64_t PowerWorld::acknowledged() {
-  const auto metrics = http_get(http_port_, "/metrics");
-  const auto line = metrics.find("\npostrider_ordinal{");
-  if (line == std::string::npos) return 0;  // it only just starts
-  return static_cast<std::uint64_t>(std::stod(metrics.substr(metrics.find("} ", line) + 2)));
+  // 0: it only just starts
+  return static_cast<std::uint64_t>(metric(http_port_, "postrider_ordinal").value_or(0));
 }
 
 std::uint64_t PowerWorld::confirmed() {
