@@ -22,6 +22,11 @@ class ReadModelStream : public ReadModelWorld {
     transfer(count);
     ASSERT_TRUE(wait_for_seq(sent_));
   }
+  // With the settings that its options have by now.
+  void restart_broker() {
+    ASSERT_TRUE(nats_.stop());
+    nats_.start();
+  }
   // A stream that lets a test delete from it.
   void make_stream_with_delete() {
     nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
@@ -68,18 +73,15 @@ TEST_F(ReadModelStream, IsNotWhatSomebodyAsksOnTheSubjectOfNotices) {
 }
 
 TEST_F(ReadModelStream, WhoseServerAllowsNoLargeRequestsIsReadInSmallOnes) {
-  const auto restart_with = [&](std::vector<std::string> settings) {
-    ASSERT_TRUE(nats_.stop());
-    nats_.options().jetstream_settings = std::move(settings);
-    nats_.start();
-  };
-  restart_with({"limits: { max_request_batch: 50 }"});
+  nats_.options().jetstream_settings = {"limits: { max_request_batch: 50 }"};
+  ASSERT_NO_FATAL_FAILURE(restart_broker());
   const auto relay = start_relay(quick());
   ASSERT_NO_FATAL_FAILURE(carry(200));
   const auto applier = start_applier();
   EXPECT_TRUE(wait_for_applied(sent_)) << applier->log();
   EXPECT_EQ(applier->log().find("Exceeded"), std::string::npos) << applier->log();
-  restart_with({});  // the tests' own client asks for more
+  nats_.options().jetstream_settings.clear();  // the tests' own client asks for more
+  ASSERT_NO_FATAL_FAILURE(restart_broker());
   EXPECT_EQ(accounts(), expected_accounts());
 }
 
@@ -121,12 +123,9 @@ TEST_F(ReadModelStream, WhoseStatementTakesLongerThanAConsumerLivesIsReadOnByThe
 
 // The broker allowed larger messages once.
 TEST_F(ReadModelStream, ThatHoldsAMessageLargerThanARequestIsRead) {
-  const auto restart_with = [&](std::vector<std::string> settings) {
-    ASSERT_TRUE(nats_.stop());
-    nats_.options().settings = std::move(settings);
-    nats_.start();
-  };
-  restart_with({"max_payload: 8388608"});
+  const auto usual = nats_.options().settings;
+  nats_.options().settings.push_back("max_payload: 8388608");
+  ASSERT_NO_FATAL_FAILURE(restart_broker());
   {
     const auto relay = start_relay(quick());
     ASSERT_NO_FATAL_FAILURE(carry(20));
@@ -135,7 +134,8 @@ TEST_F(ReadModelStream, ThatHoldsAMessageLargerThanARequestIsRead) {
     sent_ += 1;
     ASSERT_NO_FATAL_FAILURE(carry(20));
   }
-  restart_with({});
+  nats_.options().settings = usual;
+  ASSERT_NO_FATAL_FAILURE(restart_broker());
   const auto applier = start_applier();
   EXPECT_TRUE(wait_for_applied(sent_)) << applier->log();
   EXPECT_EQ(applier->log().find("broker_unavailable"), std::string::npos) << applier->log();
