@@ -389,6 +389,27 @@ TEST_F(Backfill, AServiceThatLocksInAnotherOrderIsNeverTheVictim) {
   EXPECT_EQ(copy_of(changes("t")), rows_of("t"));
 }
 
+TEST_F(Backfill, ARowThatIsLockedForLongHoldsUpItsChunkAlone) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM "
+      "generate_series(1, 50) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  carry();
+  ASSERT_EQ(sql("SELECT outbox.backfill_start('shop', 'public.t')"), "1");
+  ASSERT_EQ(sql("SELECT outbox.backfill_admit(1, 1)"), "t");
+  const Connection service(PQconnectdb(conninfo("app").c_str()), &PQfinish);
+  ASSERT_EQ(run(service, "BEGIN; UPDATE t SET v = 1 WHERE id = 20"), "");
+  const auto process = relay();
+  ASSERT_TRUE(wait_for([&] { return changes("t").size() == 49; })) << process->log();
+  const std::string tries =
+      "SELECT coalesce(max(attempts), 0) FROM outbox.backfill_chunk WHERE rows IS NULL";
+  ASSERT_TRUE(wait_for([&] { return std::stoi(sql(tries)) >= 3; })) << process->log();
+  EXPECT_EQ(state_of("public.t"), "running");
+  ASSERT_EQ(run(service, "COMMIT"), "");
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(copy_of(changes("t")), rows_of("t"));
+}
+
 TEST_F(Backfill, ADroppedTableEndsItsOwnBackfillAlone) {
   make_tables(
       "CREATE TABLE gone (id int PRIMARY KEY); INSERT INTO gone SELECT generate_series(1, 3000); "

@@ -1,0 +1,86 @@
+-- Back to 0009.
+CREATE OR REPLACE FUNCTION outbox.backfill_carry(p_backfill bigint, p_chunk bigint, OUT rows bigint, OUT bytes bigint)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET row_security = off SET DateStyle = 'ISO, MDY' SET TimeZone = 'UTC'
+SET IntervalStyle = postgres SET extra_float_digits = 3 SET bytea_output = hex SET lc_monetary = 'C'
+AS $$
+DECLARE
+  v_row outbox.backfill;
+  v_chunk outbox.backfill_chunk;
+  v_pieces record;
+  v_table record;
+  v_columns text;
+  v_header jsonb;
+  v_where text;
+BEGIN
+  SELECT * INTO STRICT v_row FROM outbox.backfill WHERE id = p_backfill;
+  SELECT * INTO STRICT v_chunk FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  v_pieces := outbox.backfill_pieces(v_row.relid, v_row.key);
+  -- Columns stay as they are read here; and nobody writes where all rows are taken at one moment.
+  EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', v_pieces.name, CASE WHEN v_row.replaces THEN 'SHARE' ELSE 'ROW SHARE' END);
+  IF v_row.replaces THEN  -- partitions: whoever writes by the root has ended, and nothing is waited for while it is held
+    EXECUTE format('LOCK TABLE %s IN SHARE MODE NOWAIT', v_pieces.name);
+  END IF;
+  IF to_regclass(v_pieces.name) IS DISTINCT FROM v_row.relid::regclass THEN
+    RAISE EXCEPTION 'postrider: the table was renamed meanwhile' USING ERRCODE = 'serialization_failure';
+  END IF;
+  SELECT n.nspname, c.relname, c.relreplident, r.prattrs,
+         coalesce('(' || pg_get_expr(r.prqual, r.prrelid) || ')', 'true') AS filter
+    INTO v_table
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN outbox.checkpoint k ON k.source = v_row.source
+    JOIN pg_publication p ON p.pubname = k.publication || '_capture'
+    JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+    WHERE c.oid = v_row.relid;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'postrider: % is no longer published', v_pieces.name
+      USING ERRCODE = 'undefined_table', HINT = 'Cancel the backfill; or name the table in [[capture]] again and run `postrider migrate up`.';
+  END IF;
+  SELECT string_agg(format('t.%I', a.attname), ', ' ORDER BY a.attnum),
+         jsonb_build_object('v', 1, 'schema', v_table.nspname, 'table', v_table.relname, 'identity', v_table.relreplident,
+           'columns', jsonb_agg(jsonb_build_array(a.attname, a.atttypid::bigint, EXISTS (
+             SELECT FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+             WHERE i.indrelid = a.attrelid AND i.indisvalid AND k.attnum = a.attnum AND k.place <= i.indnkeyatts
+               AND CASE v_table.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)) ORDER BY a.attnum))
+    INTO v_columns, v_header
+    FROM pg_attribute a
+    WHERE a.attrelid = v_row.relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+      AND (v_table.prattrs IS NULL OR a.attnum = ANY (v_table.prattrs::int2[]));
+  v_where := concat_ws(' AND ', v_table.filter, '(' || v_row.condition || E'\n)');
+  IF v_row.replaces THEN
+    PERFORM pg_logical_emit_message(true, 'postrider.backfill',
+      convert_to((v_header || jsonb_build_object('kind', 'truncate'))::text || E'\n', 'UTF8'));
+  ELSIF v_chunk.one_key THEN
+    v_where := concat_ws(' AND ', v_where, outbox.backfill_bound(v_pieces.keys, '=', v_pieces.casts, v_chunk.upper));
+  ELSE
+    -- Both bounds: a row that a concurrent change takes across one of them is that change's to carry.
+    v_where := concat_ws(' AND ', v_where, outbox.backfill_bound(v_pieces.keys, '>', v_pieces.casts, v_chunk.lower),
+                         outbox.backfill_bound(v_pieces.keys, '<=', v_pieces.casts, v_chunk.upper));
+    IF v_chunk.attempts > 0 THEN  -- it was found to hold one row, and is not bounded in time
+      EXECUTE format('SELECT count(*) FROM (SELECT FROM %s AS t WHERE %s LIMIT 2) AS some', v_pieces.rows_of, v_where) INTO rows;
+      IF rows > 1 THEN
+        RAISE EXCEPTION 'postrider: the chunk has grown' USING ERRCODE = 'lock_not_available';
+      END IF;
+    END IF;
+  END IF;
+  -- Locked rows cannot change until this transaction has its place in the WAL. Messages of about 64 kB.
+  EXECUTE format($q$
+    WITH locked AS MATERIALIZED (SELECT ROW(%s)::text AS record FROM %s AS t WHERE %s %s),
+         placed AS (SELECT record, sum(octet_length(record)) OVER (ROWS UNBOUNDED PRECEDING) - octet_length(record) AS place FROM locked),
+         sent AS (SELECT pg_logical_emit_message(true, 'postrider.backfill', convert_to($1 || string_agg(record, ''), 'UTF8')) AS lsn,
+                         count(*) AS n, sum(octet_length(record)) AS size
+                  FROM placed GROUP BY place / 65536)
+    SELECT coalesce(sum(n), 0), coalesce(sum(size), 0), max(lsn) FROM sent $q$,
+    v_columns, v_pieces.rows_of, v_where,
+    CASE WHEN NOT v_row.replaces THEN format('ORDER BY %s FOR SHARE OF t', v_pieces.keys) ELSE '' END)
+    INTO rows, bytes USING (v_header || jsonb_build_object('kind', 'rows'))::text || E'\n';
+  SELECT * INTO STRICT v_row FROM outbox.backfill WHERE id = p_backfill;
+  IF v_row.state <> 'running' AND v_row.replaces THEN
+    RAISE EXCEPTION 'postrider: nobody wants it any more' USING ERRCODE = 'query_canceled';
+  ELSIF v_row.state = 'cancelled' THEN
+    DELETE FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  ELSE
+    UPDATE outbox.backfill_chunk c SET rows = backfill_carry.rows WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  END IF;
+END
+$$;
