@@ -305,10 +305,12 @@ void Session::warn_of(const wire::Relation& unmatched) {
 
 void Session::handle(const Step& step) {
   if (step.unmatched != nullptr) warn_of(*step.unmatched);
-  if (step.moved && control_.backfills != nullptr) control_.backfills->on_moved(*step.moved);
-  if (step.begin)
+  if (step.moved && control_.backfills != nullptr) control_.backfills->on_moved(xid_, *step.moved);
+  if (step.begin) {
+    xid_ = step.begin->fingerprint.xid;
     if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)
       throw Failure(std::move(fits.error()));
+  }
   if (!step.event) {
     if (step.end) handle(*step.end, false);
     return;

@@ -32,7 +32,8 @@ class BackfillListener {
  public:
   virtual ~BackfillListener() = default;
   virtual void on_started() = 0;
-  virtual void on_moved(const MovedRow& row) = 0;
+  // By a commit that other sessions of the server may not see yet.
+  virtual void on_moved(std::uint32_t xid, const MovedRow& row) = 0;
   // All commits before `lsn` have been heard of.
   virtual void on_handled(Lsn lsn) = 0;
   // And the stream holds what they are to bring.
@@ -149,6 +150,7 @@ class Session {
   // What is left of a message that holds several changes. Like frames, they wait for room.
   bool backfill_left_ = false;
   wire::Truncate truncate_left_;
+  std::uint32_t xid_ = 0;  // of the transaction at hand
   bool socket_readable_ = true;
   bool pipelined_ = false;  // the first message of the session has been acknowledged
   Lsn received_;

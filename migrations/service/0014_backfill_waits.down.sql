@@ -1,4 +1,10 @@
 -- Back to 0009.
+DROP FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint);
+DROP FUNCTION outbox.backfill_xid(bigint);
+DROP INDEX outbox.backfill_chunk_one_key;
+DELETE FROM outbox.backfill_chunk c WHERE c.one_key AND c.rows IS NULL AND EXISTS (
+  SELECT FROM outbox.backfill_chunk o WHERE o.backfill = c.backfill AND o.upper = c.upper AND o.one_key AND o.rows IS NULL AND o.chunk < c.chunk);
+CREATE UNIQUE INDEX backfill_chunk_one_key ON outbox.backfill_chunk (backfill, upper) WHERE one_key AND rows IS NULL;
 CREATE OR REPLACE FUNCTION outbox.backfill_carry(p_backfill bigint, p_chunk bigint, OUT rows bigint, OUT bytes bigint)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off SET DateStyle = 'ISO, MDY' SET TimeZone = 'UTC'
@@ -84,3 +90,69 @@ BEGIN
   END IF;
 END
 $$;
+
+CREATE FUNCTION outbox.backfill_moved(p_source text, p_table oid, p_key jsonb) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_row outbox.backfill;
+  v_key text[];
+BEGIN
+  IF NOT EXISTS (SELECT FROM outbox.backfill WHERE source = p_source AND state IN ('waiting', 'running', 'paused', 'failed')) THEN
+    RETURN false;
+  END IF;
+  FOR v_row IN SELECT * FROM outbox.backfill WHERE source = p_source AND relid = p_table AND NOT replaces
+      AND state IN ('waiting', 'running', 'paused', 'failed') FOR UPDATE LOOP
+    v_key := ARRAY(SELECT p_key ->> k.name FROM unnest(v_row.key) WITH ORDINALITY AS k (name, place) ORDER BY k.place);
+    IF array_position(v_key, NULL) IS NOT NULL THEN
+      UPDATE outbox.backfill SET state = 'cancelled', ended_at = now(),
+          problem = 'the key''s columns are others than when it began: rows that changed keys may be missing; start another one'
+        WHERE id = v_row.id;
+    ELSE
+      INSERT INTO outbox.backfill_chunk (backfill, chunk, upper, one_key) VALUES (v_row.id, v_row.chunks_made + 1, v_key, true)
+        ON CONFLICT DO NOTHING;
+      UPDATE outbox.backfill SET chunks_made = chunks_made + 1 WHERE id = v_row.id;
+    END IF;
+  END LOOP;
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION outbox.backfill_moved(text, oid, jsonb) IS 'A row took this key and the WAL does not hold all of it: it is carried again; false: no backfill of the source is under way';
+REVOKE ALL ON FUNCTION outbox.backfill_moved(text, oid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox.backfill_moved(text, oid, jsonb) TO postrider_relay;
+
+CREATE OR REPLACE FUNCTION outbox.backfill_claim(p_backfill bigint, OUT chunk bigint, OUT alone boolean) RETURNS SETOF record
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT c.chunk, c.attempts > 0 OR c.one_key FROM outbox.backfill_chunk c
+  WHERE c.backfill = p_backfill AND c.rows IS NULL AND (c.retry_at IS NULL OR c.retry_at <= clock_timestamp())
+    AND EXISTS (SELECT FROM outbox.backfill b WHERE b.id = p_backfill AND b.state = 'running')
+  ORDER BY c.chunk LIMIT 1 FOR UPDATE OF c SKIP LOCKED
+$$;
+
+CREATE OR REPLACE FUNCTION outbox.backfill_admit(p_backfill bigint, p_timeline bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_row outbox.backfill;
+BEGIN
+  UPDATE outbox.backfill SET barrier = coalesce(barrier, pg_snapshot_xmax(pg_current_snapshot()))
+    WHERE id = p_backfill AND state = 'waiting' RETURNING * INTO v_row;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF pg_snapshot_xmin(pg_current_snapshot()) >= v_row.barrier THEN
+    UPDATE outbox.backfill SET state = 'running', timeline = p_timeline, admitted_at = now(), problem = NULL WHERE id = p_backfill;
+    RETURN true;
+  END IF;
+  UPDATE outbox.backfill SET problem = concat(format('waits for transactions older than %s', v_row.barrier),
+      (SELECT ': backends ' || string_agg(pid::text, ', ' ORDER BY pid) FROM pg_stat_activity
+       WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()),
+      (SELECT '; prepared transactions ' || string_agg(quote_literal(gid), ', ' ORDER BY gid) || ', to be committed or rolled back'
+       FROM pg_prepared_xacts))
+    WHERE id = p_backfill;
+  RETURN false;
+END
+$$;
+
+ALTER TABLE outbox.backfill_chunk DROP COLUMN moved_by;

@@ -86,3 +86,108 @@ BEGIN
   END IF;
 END
 $$;
+
+-- A commit is in the WAL, and told by the relay, before others see it: for as long as its COMMIT waits for a
+-- synchronous standby. A row that it moved is read when it is seen, and not before.
+ALTER TABLE outbox.backfill_chunk ADD COLUMN moved_by xid8;
+COMMENT ON COLUMN outbox.backfill_chunk.moved_by IS 'Transaction that took the row to its key: it is read once others see that; NULL: whenever';
+-- Several of one key: one that is being carried may have been read before the next move. The hash, since an index
+-- entry has less room than a key's text may need.
+DROP INDEX outbox.backfill_chunk_one_key;
+CREATE INDEX backfill_chunk_one_key ON outbox.backfill_chunk (backfill, hash_array(upper)) WHERE one_key AND rows IS NULL;
+
+-- The newest one before our own: who calls it must have heard of the other before its transaction began.
+CREATE FUNCTION outbox.backfill_xid(p_xid bigint) RETURNS xid8
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT greatest(own.xid - ((own.xid - p_xid) & 4294967295), 3)::text::xid8
+  FROM (SELECT pg_current_xact_id()::text::bigint AS xid) AS own
+$$;
+COMMENT ON FUNCTION outbox.backfill_xid(bigint) IS 'The transaction whose 32-bit id the WAL told';
+
+CREATE OR REPLACE FUNCTION outbox.backfill_claim(p_backfill bigint, OUT chunk bigint, OUT alone boolean) RETURNS SETOF record
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT c.chunk, c.attempts > 0 OR c.one_key FROM outbox.backfill_chunk c
+  WHERE c.backfill = p_backfill AND c.rows IS NULL AND (c.retry_at IS NULL OR c.retry_at <= clock_timestamp())
+    AND (c.moved_by IS NULL OR pg_visible_in_snapshot(c.moved_by, pg_current_snapshot()))
+    AND EXISTS (SELECT FROM outbox.backfill b WHERE b.id = p_backfill AND b.state = 'running')
+  ORDER BY c.chunk LIMIT 1 FOR UPDATE OF c SKIP LOCKED
+$$;
+
+DROP FUNCTION outbox.backfill_moved(text, oid, jsonb);
+CREATE FUNCTION outbox.backfill_moved(p_source text, p_table oid, p_keys jsonb, p_xid bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_moved_by xid8 := outbox.backfill_xid(p_xid);
+  v_row outbox.backfill;
+BEGIN
+  IF NOT EXISTS (SELECT FROM outbox.backfill WHERE source = p_source AND state IN ('waiting', 'running', 'paused', 'failed')) THEN
+    -- An order that the relay has heard of may not be seen yet. Its lock goes after that: then it is seen below.
+    IF EXISTS (SELECT FROM pg_locks WHERE locktype = 'relation' AND relation = 'outbox.backfill'::regclass
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                 AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()) THEN
+      RETURN true;
+    END IF;
+    -- What moved before an order can be seen has ended before it is admitted.
+    RETURN EXISTS (SELECT FROM outbox.backfill WHERE source = p_source AND state IN ('waiting', 'running', 'paused', 'failed'));
+  END IF;
+  FOR v_row IN SELECT * FROM outbox.backfill WHERE source = p_source AND relid = p_table AND NOT replaces
+      AND state IN ('waiting', 'running', 'paused', 'failed') FOR UPDATE LOOP
+    IF EXISTS (SELECT FROM jsonb_array_elements(p_keys) AS k (value) CROSS JOIN unnest(v_row.key) AS n (name)
+               WHERE k.value ->> n.name IS NULL) THEN
+      UPDATE outbox.backfill SET state = 'cancelled', ended_at = now(),
+          problem = 'the key''s columns are others than when it began: rows that changed keys may be missing; start another one'
+        WHERE id = v_row.id;
+      CONTINUE;
+    END IF;
+    -- One that is pending waits for this move instead, which saw the one before. One that is being carried is
+    -- locked, and may have been read before: then there is another one.
+    WITH told AS MATERIALIZED (
+      SELECT DISTINCT ARRAY(SELECT k.value ->> n.name FROM unnest(v_row.key) WITH ORDINALITY AS n (name, place) ORDER BY n.place) AS key
+      FROM jsonb_array_elements(p_keys) AS k (value)),
+    pending AS MATERIALIZED (
+      SELECT c.chunk FROM told t JOIN outbox.backfill_chunk c ON hash_array(c.upper) = hash_array(t.key) AND c.upper = t.key
+      WHERE c.backfill = v_row.id AND c.one_key AND c.rows IS NULL FOR UPDATE OF c SKIP LOCKED),
+    put_off AS (
+      UPDATE outbox.backfill_chunk c SET moved_by = v_moved_by FROM pending p WHERE c.backfill = v_row.id AND c.chunk = p.chunk
+      RETURNING c.upper),
+    made AS (
+      INSERT INTO outbox.backfill_chunk (backfill, chunk, upper, one_key, moved_by)
+      SELECT v_row.id, v_row.chunks_made + row_number() OVER (), t.key, true, v_moved_by FROM told t
+      WHERE NOT EXISTS (SELECT FROM put_off p WHERE p.upper = t.key) RETURNING 1)
+    UPDATE outbox.backfill SET chunks_made = chunks_made + (SELECT count(*) FROM made) WHERE id = v_row.id;
+  END LOOP;
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint) IS 'A transaction in the WAL took rows to these keys and the WAL does not hold all of them: they are carried again; false: no backfill of the source is under way';
+REVOKE ALL ON FUNCTION outbox.backfill_xid(bigint), outbox.backfill_moved(text, oid, jsonb, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint) TO postrider_relay;
+
+CREATE OR REPLACE FUNCTION outbox.backfill_admit(p_backfill bigint, p_timeline bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_row outbox.backfill;
+BEGIN
+  -- Newer than all that has begun, also than what others do not see yet.
+  UPDATE outbox.backfill SET barrier = coalesce(barrier, pg_current_xact_id())
+    WHERE id = p_backfill AND state = 'waiting' RETURNING * INTO v_row;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF pg_snapshot_xmin(pg_current_snapshot()) >= v_row.barrier THEN
+    UPDATE outbox.backfill SET state = 'running', timeline = p_timeline, admitted_at = now(), problem = NULL WHERE id = p_backfill;
+    RETURN true;
+  END IF;
+  UPDATE outbox.backfill SET problem = concat(format('waits for transactions older than %s', v_row.barrier),
+      (SELECT ': backends ' || string_agg(pid::text, ', ' ORDER BY pid) FROM pg_stat_activity
+       WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()),
+      (SELECT '; prepared transactions ' || string_agg(quote_literal(gid), ', ' ORDER BY gid) || ', to be committed or rolled back'
+       FROM pg_prepared_xacts))
+    WHERE id = p_backfill;
+  RETURN false;
+END
+$$;

@@ -224,10 +224,10 @@ void BackfillSql::note(std::int64_t id, const std::string& problem, bool failed)
   });
 }
 
-bool BackfillSql::moved(std::uint32_t table, const std::string& key_json) {
+bool BackfillSql::moved(std::uint32_t table, const std::string& keys_json, std::uint32_t xid) {
   return transact([&](pqxx::work& tx) {
-    return sql::exec(tx, "SELECT outbox.backfill_moved($1, $2, $3::jsonb)", name_, table,
-                     key_json)[0][0]
+    return sql::exec(tx, "SELECT outbox.backfill_moved($1, $2, $3::jsonb, $4)", name_, table,
+                     keys_json, xid)[0][0]
         .as<bool>();
   });
 }

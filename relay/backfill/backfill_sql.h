@@ -81,8 +81,9 @@ class BackfillSql {
   [[nodiscard]] bool complete(std::int64_t id, std::int64_t chunks);
   void note(std::int64_t id, const std::string& problem, bool failed);
 
-  // False: no backfill of the source is under way.
-  [[nodiscard]] bool moved(std::uint32_t table, const std::string& key_json);
+  // Rows took these keys, a JSON array of objects, by the commit of `xid`. False: no backfill of
+  // the source is under way.
+  [[nodiscard]] bool moved(std::uint32_t table, const std::string& keys_json, std::uint32_t xid);
 
  private:
   template <class Body>

@@ -51,7 +51,7 @@ Backfills::~Backfills() {
   board_.update([](RelayStatus& status) { status.backfills_active = 0; });
 }
 
-void Backfills::on_moved(const MovedRow& row) {
+void Backfills::on_moved(std::uint32_t xid, const MovedRow& row) {
   if (!maybe_active_ || options_.captures.empty()) return;
   nlohmann::json key;
   for (const auto& [column, value] : row.key) key[std::string(column)] = value;
@@ -59,7 +59,7 @@ void Backfills::on_moved(const MovedRow& row) {
     if (!moved_sql_)
       moved_sql_.emplace(options_.source.conninfo, options_.source.name, watch_,
                          whole_table_watch_);
-    maybe_active_ = moved_sql_->moved(row.table, key.dump());
+    maybe_active_ = moved_sql_->moved(row.table, nlohmann::json::array({key}).dump(), xid);
   } catch (const BackfillImpossible& e) {
     throw Failure(
         ErrorKind::kPostgresUnavailable,

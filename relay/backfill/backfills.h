@@ -36,7 +36,7 @@ class Backfills : public BackfillListener {
   Backfills& operator=(const Backfills&) = delete;
 
   void on_started() override { maybe_active_ = true; }
-  void on_moved(const MovedRow& row) override;
+  void on_moved(std::uint32_t xid, const MovedRow& row) override;
   void on_handled(Lsn lsn) override { handled_.store(lsn.value, std::memory_order_relaxed); }
   void on_published(Lsn lsn) override { published_.store(lsn.value, std::memory_order_relaxed); }
 
