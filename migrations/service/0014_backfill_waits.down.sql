@@ -1,4 +1,5 @@
 -- Back to 0009.
+DROP FUNCTION outbox.backfill_begin(bigint);
 DROP FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint);
 DROP FUNCTION outbox.backfill_xid(bigint);
 DROP INDEX outbox.backfill_chunk_one_key;
@@ -155,4 +156,78 @@ BEGIN
 END
 $$;
 
-ALTER TABLE outbox.backfill_chunk DROP COLUMN moved_by;
+CREATE OR REPLACE FUNCTION outbox.backfill_decide(p_source text, p_table text, p_decision text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_row outbox.backfill;
+BEGIN
+  SELECT * INTO v_row FROM outbox.backfill
+    WHERE source = p_source AND (table_name = p_table OR relid = outbox.backfill_find(p_table))
+      AND (state IN ('waiting', 'running', 'paused') OR state = 'failed' AND p_decision <> 'pause')
+    ORDER BY state = 'failed', id DESC LIMIT 1 FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  IF p_decision = 'cancel' THEN
+    UPDATE outbox.backfill SET state = 'cancelled', ended_at = now(), problem = NULL WHERE id = v_row.id RETURNING * INTO v_row;
+    -- A chunk that is being carried sees at its end that nobody wants it any more.
+    DELETE FROM outbox.backfill_chunk WHERE backfill = v_row.id AND chunk IN (
+      SELECT c.chunk FROM outbox.backfill_chunk c WHERE c.backfill = v_row.id FOR UPDATE SKIP LOCKED);
+  ELSIF p_decision = 'pause' THEN
+    UPDATE outbox.backfill SET state = 'paused', problem = NULL WHERE id = v_row.id RETURNING * INTO v_row;
+  ELSIF p_decision = 'resume' THEN
+    UPDATE outbox.backfill SET state = CASE WHEN v_row.admitted_at IS NULL THEN 'waiting' ELSE 'running' END, problem = NULL, ended_at = NULL
+      WHERE id = v_row.id RETURNING * INTO v_row;
+  ELSE
+    RAISE EXCEPTION 'postrider: unknown decision %', quote_literal(p_decision) USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  RETURN v_row.state;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION outbox.backfill_busy(p_backfill bigint, p_chunk bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET row_security = off SET DateStyle = 'ISO, MDY' SET TimeZone = 'UTC'
+SET IntervalStyle = postgres SET extra_float_digits = 3 SET bytea_output = hex SET lc_monetary = 'C'
+AS $$
+DECLARE
+  v_row outbox.backfill;
+  v_chunk outbox.backfill_chunk;
+  v_pieces record;
+  v_middle text[];
+BEGIN
+  SELECT * INTO v_row FROM outbox.backfill WHERE id = p_backfill;
+  SELECT * INTO v_chunk FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk;
+  IF NOT v_row.replaces AND NOT v_chunk.one_key THEN
+    v_pieces := outbox.backfill_pieces(v_row.relid, v_row.key);
+    EXECUTE format('SELECT key FROM (SELECT ARRAY[%s] AS key, row_number() OVER w AS place, count(*) OVER () AS rows '
+                   'FROM %s AS t WHERE %s AND %s WINDOW w AS (ORDER BY %s)) AS keys WHERE place = rows / 2',
+                   v_pieces.key_texts, v_pieces.rows_of,
+                   outbox.backfill_bound(v_pieces.keys, '>', v_pieces.casts, v_chunk.lower),
+                   outbox.backfill_bound(v_pieces.keys, '<=', v_pieces.casts, v_chunk.upper), v_pieces.keys) INTO v_middle;
+  END IF;
+  PERFORM FROM outbox.backfill_chunk c WHERE c.backfill = p_backfill AND c.chunk = p_chunk AND c.rows IS NULL
+    AND c.upper IS NOT DISTINCT FROM v_chunk.upper FOR UPDATE SKIP LOCKED;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF v_row.state = 'cancelled' THEN
+    DELETE FROM outbox.backfill_chunk WHERE backfill = p_backfill AND chunk = p_chunk;
+    RETURN false;
+  END IF;
+  IF v_middle IS NULL THEN
+    UPDATE outbox.backfill_chunk SET attempts = attempts + 1,
+        retry_at = clock_timestamp() + least(interval '5 seconds', interval '50 milliseconds' * 2 ^ least(v_chunk.attempts, 10))
+      WHERE backfill = p_backfill AND chunk = p_chunk;
+    RETURN false;
+  END IF;
+  UPDATE outbox.backfill_chunk SET upper = v_middle WHERE backfill = p_backfill AND chunk = p_chunk;
+  UPDATE outbox.backfill SET chunks_made = chunks_made + 1 WHERE id = p_backfill RETURNING * INTO v_row;
+  INSERT INTO outbox.backfill_chunk (backfill, chunk, lower, upper)
+    VALUES (p_backfill, v_row.chunks_made, v_middle, v_chunk.upper);
+  RETURN true;
+END
+$$;
+
+ALTER TABLE outbox.backfill_chunk DROP COLUMN moved_by, DROP COLUMN begun;

@@ -11,8 +11,12 @@ namespace {
 // SQLSTATEs. Source: PostgreSQL documentation, "PostgreSQL Error Codes".
 constexpr std::string_view kLockNotAvailable = "55P03";
 constexpr std::string_view kQueryCanceled = "57014";
+constexpr std::string_view kLimitExceeded = "53400";  // by us: temp_file_limit
+
+constexpr int kWholeTableAttempts = 3;
 
 bool passes_by_itself(std::string_view state) {
+  if (state == kLimitExceeded) return false;
   constexpr std::string_view kClasses[] = {"08", "40", "53", "55", "57", "58", ""};
   return std::ranges::any_of(kClasses, [&](std::string_view c) {
     return c.empty() ? state.empty() : state.starts_with(c);
@@ -162,7 +166,24 @@ bool BackfillSql::plan(std::int64_t id, std::uint64_t rows) {
   });
 }
 
+std::optional<int> BackfillSql::begin_whole_table(std::int64_t id) {
+  const auto begun = transact([&](pqxx::work& tx) -> std::optional<int> {
+    const auto row = sql::exec(tx, "SELECT outbox.backfill_begin($1)", id)[0];
+    if (row[0].is_null()) return std::nullopt;
+    return row[0].as<int>();
+  });
+  if (begun && *begun > kWholeTableAttempts)
+    throw BackfillImpossible(
+        "the whole table was begun " + std::to_string(kWholeTableAttempts) +
+            " times; the last time its connection, the server or the relay ended before it did: "
+            "see the server's log",
+        /*at_once=*/true);
+  return begun;
+}
+
 CarriedChunk BackfillSql::carry(std::int64_t id, bool whole_table) {
+  const auto attempt = whole_table ? begin_whole_table(id) : std::nullopt;
+  if (whole_table && !attempt) return {};
   std::int64_t chunk = 0;
   try {
     const SqlWatch::Guard guard(whole_table ? &whole_table_watch_ : &watch_,
@@ -192,8 +213,12 @@ CarriedChunk BackfillSql::carry(std::int64_t id, bool whole_table) {
     return carried;
   } catch (const pqxx::sql_error& e) {
     const std::string state = sql::sqlstate(e);
-    const bool busy =
-        state == kLockNotAvailable || state == kQueryCanceled || state.starts_with("40");
+    // A whole table is cancelled by a person, or because nobody wants it any more.
+    const bool busy = state == kLockNotAvailable ||
+                      (!whole_table && (state == kQueryCanceled || state.starts_with("40"))) ||
+                      (whole_table && state == kQueryCanceled && !is_running(id));
+    if (!busy && whole_table && (state == kLimitExceeded || *attempt >= kWholeTableAttempts))
+      throw BackfillImpossible(first_lines(e.what()), /*at_once=*/true);
     if (!busy && !passes_by_itself(state)) throw BackfillImpossible(first_lines(e.what()));
     if (!busy || chunk == 0) throw Failure(ErrorKind::kPostgresUnavailable, e.what());
   } catch (const pqxx::failure& e) {

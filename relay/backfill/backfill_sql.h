@@ -21,7 +21,13 @@ namespace postrider {
 // is missing, its condition fails. Others can.
 class BackfillImpossible : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit BackfillImpossible(const std::string& why, bool at_once = false)
+      : std::runtime_error(why), at_once_(at_once) {}
+  // Not worth another attempt.
+  [[nodiscard]] bool at_once() const { return at_once_; }
+
+ private:
+  bool at_once_;
 };
 
 struct BackfillOrder {
@@ -69,7 +75,8 @@ class BackfillSql {
   [[nodiscard]] bool admit(std::int64_t id, std::uint32_t timeline);
   // False: every chunk is made. Throws BackfillImpossible.
   [[nodiscard]] bool plan(std::int64_t id, std::uint64_t rows);
-  // Throws BackfillImpossible.
+  // Throws BackfillImpossible. A whole table's third attempt that got its lock is the last one,
+  // however it ended: each locks out those who write.
   [[nodiscard]] CarriedChunk carry(std::int64_t id, bool whole_table);
 
   struct Done {
@@ -88,6 +95,8 @@ class BackfillSql {
  private:
   template <class Body>
   auto transact(Body body);
+  // How often a whole table was begun, with this time; nothing: it may not be now.
+  std::optional<int> begin_whole_table(std::int64_t id);
 
   std::string name_;
   SqlWatch& watch_;

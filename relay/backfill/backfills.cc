@@ -108,7 +108,7 @@ void Backfills::work(BackfillSql& sql) {
         worked = advance(sql, order) || worked;
         impossible_.erase(order.id);
       } catch (const BackfillImpossible& e) {
-        give_up_or_wait(sql, order, e.what());
+        give_up_or_wait(sql, order, e);
       } catch (const Failure& failure) {
         // The next one may be able to go on; a broken connection shows at its first statement.
         note(sql, order, failure.error().context);
@@ -130,8 +130,10 @@ void Backfills::note(BackfillSql& sql, const BackfillOrder& order, const std::st
 }
 
 void Backfills::give_up_or_wait(BackfillSql& sql, const BackfillOrder& order,
-                                const std::string& problem) {
-  if (++impossible_[order.id] < kAttempts) return note(sql, order, problem);
+                                const BackfillImpossible& impossible) {
+  const std::string problem = impossible.what();
+  if (!impossible.at_once() && ++impossible_[order.id] < kAttempts)
+    return note(sql, order, problem);
   spdlog::error("backfill of {}.{} failed: {}", order.schema, order.table, problem);
   sql.note(order.id, problem, /*failed=*/true);
   impossible_.erase(order.id);

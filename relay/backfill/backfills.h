@@ -56,7 +56,8 @@ class Backfills : public BackfillListener {
   // Why an order does not go on, for people; empty: it does. Written when it changes.
   void note(BackfillSql& sql, const BackfillOrder& order, const std::string& problem);
   // After an attempt that failed for good: it is tried again a few times.
-  void give_up_or_wait(BackfillSql& sql, const BackfillOrder& order, const std::string& problem);
+  void give_up_or_wait(BackfillSql& sql, const BackfillOrder& order,
+                       const BackfillImpossible& impossible);
   bool pause(milliseconds time) { return !stop_.wait_for(time); }
 
   const RelayOptions& options_;

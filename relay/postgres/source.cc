@@ -147,6 +147,7 @@ Source::Source(const std::string& conninfo, const std::string& application_name,
     sql::forbid_reconnecting(*connection_);
     pqxx::nontransaction tx(*connection_);
     tx.exec(kSessionSettings);
+    sql::forbid_transaction_timeout(tx);
     tx.exec("SET application_name = " + tx.quote(application_name));
   } catch (const pqxx::sql_error& e) {
     throw Failure(translate(e));

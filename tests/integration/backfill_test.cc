@@ -255,6 +255,62 @@ TEST_F(Backfill, AWholeTableIsReplacedInOneTransaction) {
   EXPECT_EQ(*all.back().header("Postrider-Type"), "insert");
 }
 
+// Each attempt keeps writers out while it lasts.
+TEST_F(Backfill, AReplacementThatNeedsMoreThanItMayFailsAtOnce) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, v text); "
+      "INSERT INTO t SELECT i, repeat('v', 500) FROM generate_series(1, 20000) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  sql("ALTER DATABASE shop SET temp_file_limit = '64kB'");
+  auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t", {"--replace"}), 0) << output();
+  ASSERT_TRUE(wait_for_state("public.t", "failed")) << process->log();
+  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("temp_file_limit"), std::string::npos);
+  EXPECT_EQ(sql("SELECT begun FROM outbox.backfill_chunk"), "1");
+  process->terminate();
+  EXPECT_EQ(process->wait(kBackfillPatience), 0);
+  sql("ALTER DATABASE shop RESET temp_file_limit");
+  process = relay();
+  ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(copy_of(changes("t")).size(), 20'000U);
+}
+
+TEST_F(Backfill, AReplacementThatIsCancelledEachTimeFails) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, v text); "
+      "INSERT INTO t SELECT i, repeat('v', 200) FROM generate_series(1, 200000) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t", {"--replace"}), 0) << output();
+  EXPECT_TRUE(wait_for([&] {
+    sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE state = 'active' AND query LIKE "
+        "'%outbox.backfill_carry%' AND pid <> pg_backend_pid()");
+    return state_of("public.t") == "failed";
+  })) << process->log();
+  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("user request"), std::string::npos);
+  ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
+  EXPECT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+}
+
+TEST_F(Backfill, AReplacementThatEndsWithItsRelayEachTimeFails) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  auto process = relay("backfill.before_commit=kill@1");
+  ASSERT_EQ(backfill("start", "public.t", {"--replace"}), 0) << output();
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    if (attempt > 1) process = relay("backfill.before_commit=kill@1");
+    ASSERT_EQ(process->wait(kBackfillPatience), 128 + 9) << attempt << '\n' << process->log();
+  }
+  process = relay();
+  ASSERT_TRUE(wait_for_state("public.t", "failed")) << process->log();
+  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("was begun 3 times"),
+            std::string::npos);
+  ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
+  EXPECT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+  EXPECT_EQ(changes("t").size(), 101U) << "once";
+}
+
 TEST_F(Backfill, WaitsForTransactionsThatWroteBeforeTheTableWasPublished) {
   make_tables("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2)");
   capture("");

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <set>
 
+#include "relay/postgres/source.h"
 #include "tests/support/replica_world.h"
 
 namespace postrider::test {
@@ -69,6 +70,14 @@ TEST_F(PostgreSql17, ATransactionTimeoutOfTheDatabaseEndsNoSession) {
   sql("ALTER DATABASE shop RESET transaction_timeout");  // what the oracle reads takes longer
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
+}
+
+TEST_F(PostgreSql17, ATransactionTimeoutHoldsForNoneOfTheRelaysConnections) {
+  sql("ALTER ROLE relay SET transaction_timeout = '1s'");
+  EXPECT_EQ(query(conninfo("relay"), "SHOW transaction_timeout"), "1s");
+  Source source(conninfo("relay"), "test");
+  pqxx::work tx(source.connection());
+  EXPECT_EQ(tx.exec("SHOW transaction_timeout")[0][0].as<std::string>(), "0");
 }
 
 class PostgreSql17ReadModel : public Newer<ReadModelWorld> {
