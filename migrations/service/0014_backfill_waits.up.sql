@@ -166,6 +166,7 @@ COMMENT ON FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint) IS 'A transa
 REVOKE ALL ON FUNCTION outbox.backfill_xid(bigint), outbox.backfill_moved(text, oid, jsonb, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint) TO postrider_relay;
 
+-- What is written is what changed: an old transaction, which is waited for, keeps dead rows from being removed.
 CREATE OR REPLACE FUNCTION outbox.backfill_admit(p_backfill bigint, p_timeline bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -173,21 +174,23 @@ DECLARE
   v_row outbox.backfill;
 BEGIN
   -- Newer than all that has begun, also than what others do not see yet.
-  UPDATE outbox.backfill SET barrier = coalesce(barrier, pg_current_xact_id())
-    WHERE id = p_backfill AND state = 'waiting' RETURNING * INTO v_row;
+  UPDATE outbox.backfill SET barrier = pg_current_xact_id() WHERE id = p_backfill AND state = 'waiting' AND barrier IS NULL;
+  SELECT * INTO v_row FROM outbox.backfill WHERE id = p_backfill AND state = 'waiting';
   IF NOT FOUND THEN
     RETURN false;
   END IF;
   IF pg_snapshot_xmin(pg_current_snapshot()) >= v_row.barrier THEN
-    UPDATE outbox.backfill SET state = 'running', timeline = p_timeline, admitted_at = now(), problem = NULL WHERE id = p_backfill;
-    RETURN true;
+    UPDATE outbox.backfill SET state = 'running', timeline = p_timeline, admitted_at = now(), problem = NULL
+      WHERE id = p_backfill AND state = 'waiting';
+    RETURN FOUND;
   END IF;
-  UPDATE outbox.backfill SET problem = concat(format('waits for transactions older than %s', v_row.barrier),
+  v_row.problem := concat(format('waits for transactions older than %s', v_row.barrier),
       (SELECT ': backends ' || string_agg(pid::text, ', ' ORDER BY pid) FROM pg_stat_activity
-       WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()),
+       WHERE age(backend_xid) > age(v_row.barrier::xid) AND pid <> pg_backend_pid()),
       (SELECT '; prepared transactions ' || string_agg(quote_literal(gid), ', ' ORDER BY gid) || ', to be committed or rolled back'
-       FROM pg_prepared_xacts))
-    WHERE id = p_backfill;
+       FROM pg_prepared_xacts WHERE age(transaction) > age(v_row.barrier::xid)));
+  UPDATE outbox.backfill b SET problem = v_row.problem
+    WHERE b.id = p_backfill AND b.state = 'waiting' AND b.problem IS DISTINCT FROM v_row.problem;
   RETURN false;
 END
 $$;

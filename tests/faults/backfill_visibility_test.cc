@@ -179,5 +179,28 @@ TEST_F(BackfillVisibility, BeginsBehindATransactionNewerThanAllThatHaveEnded) {
   EXPECT_EQ(worker.run("SELECT outbox.backfill_admit(" + id + ", 1)"), "t");
 }
 
+// What is waited for keeps dead rows from being removed: each write would stay.
+TEST_F(BackfillVisibility, WaitingForAnOldTransactionWritesNothingAgain) {
+  make_captured_table();
+  Session worker(superuser());
+  Session older(superuser());
+  Session newer(superuser());
+  const auto xid = begin(older);
+  const std::string id = worker.run("SELECT outbox.backfill_start('shop', 'public.t')");
+  const std::string admit = "SELECT outbox.backfill_admit(" + id + ", 1)";
+  ASSERT_EQ(worker.run(admit), "f");
+  const auto version = [&] { return worker.run("SELECT ctid FROM outbox.backfill"); };
+  const auto first = version();
+  begin(newer);
+  ASSERT_EQ(worker.run(admit), "f");
+  EXPECT_EQ(version(), first);
+  EXPECT_TRUE(
+      worker.run("SELECT problem FROM outbox.backfill").ends_with(": backends " + older.pid()))
+      << "those that are waited for, and no others: "
+      << worker.run("SELECT problem FROM outbox.backfill");
+  older.run("COMMIT");
+  EXPECT_EQ(worker.run(admit), "t");
+}
+
 }  // namespace
 }  // namespace postrider::test
