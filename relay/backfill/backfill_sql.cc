@@ -107,6 +107,21 @@ bool BackfillSql::is_running(std::int64_t id) {
   });
 }
 
+std::optional<std::chrono::milliseconds> BackfillSql::until_next(
+    std::int64_t id, std::chrono::milliseconds longest) {
+  return transact([&](pqxx::work& tx) -> std::optional<std::chrono::milliseconds> {
+    const auto rows = sql::exec(
+        tx,
+        "SELECT ceil(extract(epoch FROM min(c.retry_at) - clock_timestamp()) * 1000)::bigint "
+        "FROM outbox.backfill b LEFT JOIN outbox.backfill_chunk c ON c.backfill = b.id AND c.rows "
+        "IS NULL AND c.retry_at IS NOT NULL WHERE b.id = $1 AND b.state = 'running' GROUP BY b.id",
+        id);
+    if (rows.empty()) return std::nullopt;
+    if (rows[0][0].is_null()) return longest;  // at work elsewhere, or moved and not seen yet
+    return std::min(longest, std::chrono::milliseconds(rows[0][0].as<std::int64_t>()));
+  });
+}
+
 Lsn BackfillSql::wal_end() {
   return transact(
       [&](pqxx::work& tx) { return to_lsn(tx.exec("SELECT pg_current_wal_insert_lsn()")[0][0]); });

@@ -62,6 +62,10 @@ class BackfillSql {
   // Those to work on, the oldest first.
   [[nodiscard]] std::vector<BackfillOrder> active();
   [[nodiscard]] bool is_running(std::int64_t id);
+  // When no chunk can be carried now: how long to wait before the next look, `longest` at most.
+  // Nothing: it was paused, or has ended.
+  [[nodiscard]] std::optional<std::chrono::milliseconds> until_next(
+      std::int64_t id, std::chrono::milliseconds longest);
   [[nodiscard]] Lsn wal_end();
   // Schema and name of every captured table.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> published_tables();

@@ -14,6 +14,7 @@ namespace {
 
 constexpr milliseconds kIdlePoll{500};
 constexpr milliseconds kRelayPoll{5};
+constexpr milliseconds kChunkPoll{250};
 constexpr milliseconds kRetry{1000};
 constexpr std::chrono::seconds kConfiguredPoll{10};
 // WAL that a backfill may be ahead of the relay: what others commit meanwhile waits behind it.
@@ -192,7 +193,7 @@ void Backfills::help(const BackfillOrder& order, BackfillPace& pace,
   keep_trying([&](BackfillSql& sql) {
     while (!finished) {
       carry(sql, order, pace);
-      if (!pause(kRelayPoll)) break;
+      if (!pause(kChunkPoll)) break;
     }
     return true;
   });
@@ -227,7 +228,8 @@ void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace
     const auto done = sql.done(order.id);
     if (!done) {
       // Paused or cancelled; or what is left is put off, or at work elsewhere.
-      if (!sql.is_running(order.id) || !pause(kRelayPoll)) return;
+      const auto time = sql.until_next(order.id, kChunkPoll);
+      if (!time || !pause(std::max(*time, kRelayPoll))) return;
       continue;
     }
     // The relay has told of every row that took another key before the last chunk was carried, and
