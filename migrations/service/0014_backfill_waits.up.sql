@@ -240,6 +240,8 @@ BEGIN
       WHERE id = v_row.id RETURNING * INTO v_row;
     UPDATE outbox.backfill_chunk SET begun = 0 WHERE backfill = v_row.id AND chunk IN (
       SELECT c.chunk FROM outbox.backfill_chunk c WHERE c.backfill = v_row.id AND c.begun > 0 FOR UPDATE SKIP LOCKED);
+    -- The relay looks at once, as at a new one.
+    PERFORM pg_logical_emit_message(true, 'postrider.backfill', convert_to(E'{"v":1,"kind":"start"}\n', 'UTF8'));
   ELSE
     RAISE EXCEPTION 'postrider: unknown decision %', quote_literal(p_decision) USING ERRCODE = 'invalid_parameter_value';
   END IF;

@@ -75,17 +75,23 @@ BackfillSql::BackfillSql(const std::string& conninfo, const std::string& source,
   });
 }
 
-std::vector<BackfillOrder> BackfillSql::active() {
+BackfillOrders BackfillSql::orders() {
   return transact([&](pqxx::work& tx) {
-    std::vector<BackfillOrder> orders;
+    BackfillOrders orders;
     for (const auto& row :
          sql::exec(tx,
                    "SELECT b.id, coalesce(n.nspname, ''), coalesce(c.relname, ''), b.replaces, "
-                   "b.state = 'running', b.workers, b.rows_per_second FROM outbox.backfill b "
+                   "b.state = 'running', b.workers, b.rows_per_second, coalesce(b.problem, ''), "
+                   "b.state = 'failed' FROM outbox.backfill b "
                    "LEFT JOIN pg_class c ON c.oid = b.relid "
                    "LEFT JOIN pg_namespace n ON n.oid = c.relnamespace "
-                   "WHERE b.source = $1 AND b.state IN ('waiting', 'running') ORDER BY b.id",
+                   "WHERE b.source = $1 AND b.state IN ('waiting', 'running', 'failed') ORDER BY "
+                   "b.id",
                    name_)) {
+      if (row[8].as<bool>()) {
+        ++orders.failed;
+        continue;
+      }
       BackfillOrder order;
       order.id = row[0].as<std::int64_t>();
       order.schema = row[1].as<std::string>();
@@ -94,7 +100,8 @@ std::vector<BackfillOrder> BackfillSql::active() {
       order.admitted = row[4].as<bool>();
       order.workers = row[5].as<int>();
       if (!row[6].is_null()) order.rows_per_second = row[6].as<std::uint64_t>();
-      orders.push_back(std::move(order));
+      order.problem = row[7].as<std::string>();
+      orders.active.push_back(std::move(order));
     }
     return orders;
   });
@@ -127,7 +134,7 @@ Lsn BackfillSql::wal_end() {
       [&](pqxx::work& tx) { return to_lsn(tx.exec("SELECT pg_current_wal_insert_lsn()")[0][0]); });
 }
 
-std::vector<std::pair<std::string, std::string>> BackfillSql::published_tables() {
+std::vector<std::pair<std::string, std::string>> BackfillSql::tables_without() {
   return transact([&](pqxx::work& tx) {
     std::vector<std::pair<std::string, std::string>> tables;
     for (const auto& row :
@@ -137,7 +144,8 @@ std::vector<std::pair<std::string, std::string>> BackfillSql::published_tables()
                    "JOIN pg_publication_rel r ON r.prpubid = p.oid "
                    "JOIN pg_class c ON c.oid = r.prrelid "
                    "JOIN pg_namespace n ON n.oid = c.relnamespace "
-                   "WHERE k.source = $1 ORDER BY 1, 2",
+                   "WHERE k.source = $1 AND NOT EXISTS (SELECT FROM outbox.backfill b "
+                   "WHERE b.source = k.source AND b.relid = c.oid) ORDER BY 1, 2",
                    name_))
       tables.emplace_back(row[0].as<std::string>(), row[1].as<std::string>());
     return tables;
@@ -157,15 +165,6 @@ bool BackfillSql::order_once(const std::string& schema, const std::string& table
 int BackfillSql::open(std::uint32_t timeline) {
   return transact([&](pqxx::work& tx) {
     return sql::exec(tx, "SELECT outbox.backfill_open($1, $2)", name_, timeline)[0][0].as<int>();
-  });
-}
-
-int BackfillSql::failed() {
-  return transact([&](pqxx::work& tx) {
-    return sql::exec(tx,
-                     "SELECT count(*) FROM outbox.backfill WHERE source = $1 AND state = 'failed'",
-                     name_)[0][0]
-        .as<int>();
   });
 }
 

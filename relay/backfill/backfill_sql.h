@@ -38,6 +38,12 @@ struct BackfillOrder {
   bool admitted = false;
   int workers = 1;
   std::optional<std::uint64_t> rows_per_second = {};
+  std::string problem = {};  // as the table has it; empty: none
+};
+
+struct BackfillOrders {
+  std::vector<BackfillOrder> active;  // those to work on, the oldest first
+  int failed = 0;                     // those that nobody has resumed or cancelled
 };
 
 // What became of an attempt to carry a chunk.
@@ -59,23 +65,21 @@ class BackfillSql {
   BackfillSql(const std::string& conninfo, const std::string& source, SqlWatch& watch,
               SqlWatch& whole_table);
 
-  // Those to work on, the oldest first.
-  [[nodiscard]] std::vector<BackfillOrder> active();
+  [[nodiscard]] BackfillOrders orders();
   [[nodiscard]] bool is_running(std::int64_t id);
   // When no chunk can be carried now: how long to wait before the next look, `longest` at most.
   // Nothing: it was paused, or has ended.
   [[nodiscard]] std::optional<std::chrono::milliseconds> until_next(
       std::int64_t id, std::chrono::milliseconds longest);
   [[nodiscard]] Lsn wal_end();
-  // Schema and name of every captured table.
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> published_tables();
+  // Schema and name of every captured table that never had a backfill.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> tables_without();
   // Orders a backfill of a table that never had one; false: it had. Throws BackfillImpossible.
   [[nodiscard]] bool order_once(const std::string& schema, const std::string& table);
 
   // At the start of a session on this timeline: backfills that began on another begin anew, since a
   // failover may have lost what was noted of moved rows. Returns how many.
   [[nodiscard]] int open(std::uint32_t timeline);
-  [[nodiscard]] int failed();  // those that nobody has resumed or cancelled
   [[nodiscard]] bool admit(std::int64_t id, std::uint32_t timeline);
   // False: every chunk is made. Throws BackfillImpossible.
   [[nodiscard]] bool plan(std::int64_t id, std::uint64_t rows);

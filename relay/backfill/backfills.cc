@@ -1,9 +1,11 @@
 #include "relay/backfill/backfills.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -12,7 +14,8 @@
 namespace postrider {
 namespace {
 
-constexpr milliseconds kIdlePoll{500};
+// Orders show in the WAL: this is for what does not, such as the end of an old transaction.
+constexpr milliseconds kIdlePoll{2000};
 constexpr milliseconds kRelayPoll{5};
 constexpr milliseconds kChunkPoll{250};
 constexpr milliseconds kRetry{1000};
@@ -97,14 +100,13 @@ void Backfills::work(BackfillSql& sql) {
       order_configured(sql);
       next_configured = Clock::now() + kConfiguredPoll;
     }
-    const auto orders = sql.active();
-    const int failed = sql.failed();
+    const auto orders = sql.orders();
     board_.update([&](RelayStatus& status) {
-      status.backfills_active = static_cast<int>(orders.size());
-      status.backfills_failed = failed;
+      status.backfills_active = static_cast<int>(orders.active.size());
+      status.backfills_failed = orders.failed;
     });
     bool worked = false;
-    for (const auto& order : orders) {
+    for (const auto& order : orders.active) {
       try {
         worked = advance(sql, order) || worked;
         impossible_.erase(order.id);
@@ -117,17 +119,15 @@ void Backfills::work(BackfillSql& sql) {
       if (stop_.wait_for(milliseconds{0})) return;
     }
     if (worked) continue;
-    if (!pause(kIdlePoll)) return;
+    if (!pause_idle()) return;
   } while (!stop_.wait_for(milliseconds{0}));
 }
 
 void Backfills::note(BackfillSql& sql, const BackfillOrder& order, const std::string& problem) {
-  auto& noted = noted_[order.id];
-  if (noted == problem) return;
+  if (order.problem == problem) return;
   if (!problem.empty())
     spdlog::warn("backfill of {}.{} waits: {}", order.schema, order.table, problem);
   sql.note(order.id, problem, /*failed=*/false);
-  noted = problem;
 }
 
 void Backfills::give_up_or_wait(BackfillSql& sql, const BackfillOrder& order,
@@ -142,7 +142,7 @@ void Backfills::give_up_or_wait(BackfillSql& sql, const BackfillOrder& order,
 
 void Backfills::order_configured(BackfillSql& sql) {
   if (std::ranges::none_of(options_.captures, &CaptureRule::backfill)) return;
-  for (const auto& [schema, table] : sql.published_tables()) {
+  for (const auto& [schema, table] : sql.tables_without()) {
     const auto* rule = rule_of(options_, schema, table);
     if (rule == nullptr || !rule->backfill) continue;
     try {
@@ -240,6 +240,13 @@ void Backfills::carry(BackfillSql& sql, const BackfillOrder& order, BackfillPace
     spdlog::info("backfill of {}.{} is complete", order.schema, order.table);
     return;
   }
+}
+
+bool Backfills::pause_idle() {
+  std::array<pollfd, 2> entries{{{stop_.fd(), POLLIN, 0}, {news_.fd(), POLLIN, 0}}};
+  ::poll(entries.data(), entries.size(), static_cast<int>(kIdlePoll.count()));
+  news_.clear();
+  return (entries[0].revents & POLLIN) == 0;
 }
 
 bool Backfills::wait_for(const std::atomic<std::uint64_t>& reached, std::uint64_t lsn) {

@@ -35,7 +35,10 @@ class Backfills : public BackfillListener {
   Backfills(const Backfills&) = delete;
   Backfills& operator=(const Backfills&) = delete;
 
-  void on_started() override { maybe_active_ = true; }
+  void on_started() override {
+    maybe_active_ = true;
+    news_.signal();
+  }
   void on_moved(std::uint32_t xid, const MovedRow& row) override;
   void on_handled(Lsn lsn) override { handled_.store(lsn.value, std::memory_order_relaxed); }
   void on_published(Lsn lsn) override { published_.store(lsn.value, std::memory_order_relaxed); }
@@ -53,12 +56,15 @@ class Backfills : public BackfillListener {
   void keep_trying(const std::function<bool(BackfillSql&)>& attempt);
   // Waits until the relay has reached `lsn`. False when asked to stop.
   bool wait_for(const std::atomic<std::uint64_t>& reached, std::uint64_t lsn);
-  // Why an order does not go on, for people; empty: it does. Written when it changes.
+  // Why an order does not go on, for people; empty: it does. Written unless the table said so when
+  // the order was read.
   void note(BackfillSql& sql, const BackfillOrder& order, const std::string& problem);
   // After an attempt that failed for good: it is tried again a few times.
   void give_up_or_wait(BackfillSql& sql, const BackfillOrder& order,
                        const BackfillImpossible& impossible);
   bool pause(milliseconds time) { return !stop_.wait_for(time); }
+  // Until the next look at the orders, or a new one. False when asked to stop.
+  bool pause_idle();
 
   const RelayOptions& options_;
   const std::uint32_t timeline_;
@@ -66,11 +72,11 @@ class Backfills : public BackfillListener {
   SqlWatch watch_;
   SqlWatch whole_table_watch_;
   const Wake stop_;
+  const Wake news_;  // an order was given, or resumed
   std::atomic<std::uint64_t> handled_{0};
   std::atomic<std::uint64_t> published_{0};
   std::mutex pace_mutex_;
-  std::set<std::string> said_;  // warnings are worth one line a session
-  std::map<std::int64_t, std::string> noted_;
+  std::set<std::string> said_;              // warnings are worth one line a session
   std::map<std::int64_t, int> impossible_;  // attempts in a row that failed for good
 
   // Of the session's thread.

@@ -148,6 +148,44 @@ TEST_F(Backfill, AReplacementThatWaitsIsCancelledAtOnceAndHoldsNoRelayUp) {
   EXPECT_EQ(backfill("status", "public.nothing", {"--follow"}), 1) << "there is none to follow";
 }
 
+TEST_F(Backfill, WhatItWaitsForIsSaidAgainAfterAPause) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+  capture("[[capture]]\ntables = [\"public.t\", \"public.u\"]\n");
+  captures_ = "[[capture]]\ntables = [\"public.u\"]\n";
+  const auto process = relay();
+  ASSERT_EQ(backfill("start", "public.t"), 0) << output();
+  const auto said = [&] {
+    return wait_for([&] {
+      return sql("SELECT problem FROM outbox.backfill").find("does not capture the table") !=
+             std::string::npos;
+    });
+  };
+  EXPECT_TRUE(said()) << process->log();
+  ASSERT_EQ(backfill("pause", "public.t"), 0) << output();
+  EXPECT_EQ(sql("SELECT problem FROM outbox.backfill"), "");
+  ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
+  EXPECT_TRUE(said()) << process->log();
+}
+
+TEST_F(Backfill, ARelayWithoutBackfillsLooksForThemSeldomAndIsToldOfThem) {
+  make_tables("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  const auto process = relay();
+  // When its connection last became idle.
+  std::set<std::string> looks;
+  const auto look = [&] {
+    const auto at = sql(
+        "SELECT extract(epoch FROM state_change) FROM pg_stat_activity WHERE state = 'idle' AND "
+        "application_name = 'postrider backfill shop'");
+    if (!at.empty()) looks.insert(at);
+    return looks.size() >= 5;
+  };
+  ASSERT_TRUE(wait_for(look)) << process->log();
+  EXPECT_GT(std::stod(*looks.rbegin()) - std::stod(*looks.begin()), 5.0);
+  ASSERT_EQ(backfill("start", "public.t"), 0) << output();
+  ASSERT_TRUE(wait_for_state("public.t", "complete")) << process->log();
+}
+
 TEST_F(Backfill, AFailedOneIsTriedAgainOnRequest) {
   make_tables("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 2000)");
   capture("[[capture]]\ntables = [\"public.t\"]\n");
@@ -332,9 +370,16 @@ TEST_F(Backfill, WaitsForTransactionsThatWroteBeforeTheTableWasPublished) {
   process->terminate();
   EXPECT_EQ(process->wait(kBackfillPatience), 0);
   capture(captures_);
+  sql("ALTER DATABASE shop SET track_functions = 'all'");
   process = relay();
   app_sql("INSERT INTO t VALUES (4, 4)");
   ASSERT_TRUE(wait_for([&] { return copy_of(changes("t")).size() == 4; }));
+  process->terminate();
+  EXPECT_EQ(process->wait(kBackfillPatience), 0);
+  EXPECT_EQ(sql("SELECT count(*) FROM pg_stat_user_functions WHERE funcname = 'backfill_open'"),
+            "1");
+  EXPECT_EQ(sql("SELECT count(*) FROM pg_stat_user_functions WHERE funcname = 'backfill_start'"),
+            "0");
   EXPECT_EQ(sql("SELECT count(*) FROM outbox.backfill"), "1");
   EXPECT_EQ(changes("t").size() <= 5, true);
 }
