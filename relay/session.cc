@@ -311,6 +311,7 @@ void Session::handle(const Step& step) {
     if (auto fits = resume_.on_begin(step.begin->commit_lsn, step.begin->fingerprint); !fits)
       throw Failure(std::move(fits.error()));
   }
+  if (step.end && control_.backfills != nullptr) control_.backfills->on_moved_all();
   if (!step.event) {
     if (step.end) handle(*step.end, false);
     return;

@@ -26,14 +26,17 @@
 
 namespace postrider {
 
-// What backfills have to hear of the WAL, in its order and before it is published, so that nothing
-// that the stream holds is unheard of. What it throws ends the session.
+// What backfills have to hear of the WAL, in its order and before the last event of its commit is
+// published: what was heard of a commit that the stream holds a part of is heard again. What it
+// throws ends the session.
 class BackfillListener {
  public:
   virtual ~BackfillListener() = default;
   virtual void on_started() = 0;
   // By a commit that other sessions of the server may not see yet.
   virtual void on_moved(std::uint32_t xid, const MovedRow& row) = 0;
+  // Before the last event of that commit is published, and before the commit counts as heard of.
+  virtual void on_moved_all() = 0;
   // All commits before `lsn` have been heard of.
   virtual void on_handled(Lsn lsn) = 0;
   // And the stream holds what they are to bring.

@@ -1,4 +1,5 @@
 -- Back to 0009.
+DROP FUNCTION outbox.backfill_lost(text, oid, text);
 DROP FUNCTION outbox.backfill_begin(bigint);
 DROP FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint);
 DROP FUNCTION outbox.backfill_xid(bigint);

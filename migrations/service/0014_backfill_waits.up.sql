@@ -292,3 +292,13 @@ BEGIN
   RETURN true;
 END
 $$;
+
+CREATE FUNCTION outbox.backfill_lost(p_source text, p_table oid, p_problem text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE outbox.backfill SET state = 'cancelled', ended_at = now(), problem = p_problem
+    WHERE source = p_source AND relid = p_table AND NOT replaces AND state IN ('waiting', 'running', 'paused', 'failed')
+$$;
+COMMENT ON FUNCTION outbox.backfill_lost(text, oid, text) IS 'Rows of the table that took other keys could not be noted: its backfill would miss them';
+REVOKE ALL ON FUNCTION outbox.backfill_lost(text, oid, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox.backfill_lost(text, oid, text) TO postrider_relay;

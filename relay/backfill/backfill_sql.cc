@@ -271,4 +271,10 @@ bool BackfillSql::moved(std::uint32_t table, const std::string& keys_json, std::
   });
 }
 
+void BackfillSql::cancel(std::uint32_t table, const std::string& problem) {
+  transact([&](pqxx::work& tx) {
+    sql::exec(tx, "SELECT outbox.backfill_lost($1, $2, $3)", name_, table, problem);
+  });
+}
+
 }  // namespace postrider

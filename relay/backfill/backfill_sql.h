@@ -99,6 +99,8 @@ class BackfillSql {
   // Rows took these keys, a JSON array of objects, by the commit of `xid`. False: no backfill of
   // the source is under way.
   [[nodiscard]] bool moved(std::uint32_t table, const std::string& keys_json, std::uint32_t xid);
+  // Moves of the table could not be noted: its backfill ends as cancelled.
+  void cancel(std::uint32_t table, const std::string& problem);
 
  private:
   template <class Body>

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/failpoint.h"
@@ -20,6 +20,8 @@ constexpr milliseconds kRelayPoll{5};
 constexpr milliseconds kChunkPoll{250};
 constexpr milliseconds kRetry{1000};
 constexpr std::chrono::seconds kConfiguredPoll{10};
+// Keys of moved rows in one statement.
+constexpr std::size_t kMovedAtOnce = 1000;
 // WAL that a backfill may be ahead of the relay: what others commit meanwhile waits behind it.
 constexpr std::uint64_t kMostAhead = 16UL * 1024 * 1024;
 
@@ -57,19 +59,34 @@ Backfills::~Backfills() {
 
 void Backfills::on_moved(std::uint32_t xid, const MovedRow& row) {
   if (!maybe_active_ || options_.captures.empty()) return;
-  nlohmann::json key;
+  if (row.table != moved_.table || moved_.keys.size() >= kMovedAtOnce) on_moved_all();
+  moved_.table = row.table;
+  moved_.xid = xid;
+  auto& key = moved_.keys.emplace_back(nlohmann::json::object());
   for (const auto& [column, value] : row.key) key[std::string(column)] = value;
+}
+
+void Backfills::on_moved_all() {
+  if (moved_.keys.empty()) return;
+  const auto moved = std::exchange(moved_, {});
+  if (!moved_sql_)
+    moved_sql_.emplace(options_.source.conninfo, options_.source.name, watch_, whole_table_watch_);
+  std::string problem;
   try {
-    if (!moved_sql_)
-      moved_sql_.emplace(options_.source.conninfo, options_.source.name, watch_,
-                         whole_table_watch_);
-    maybe_active_ = moved_sql_->moved(row.table, nlohmann::json::array({key}).dump(), xid);
+    maybe_active_ = moved_sql_->moved(moved.table, moved.keys.dump(), moved.xid);
+    return;
   } catch (const BackfillImpossible& e) {
-    throw Failure(
-        ErrorKind::kPostgresUnavailable,
-        std::string("a row that a backfill must carry again cannot be noted: ") + e.what());
+    problem = e.what();
   } catch (const nlohmann::json::exception& e) {  // a key that is no UTF-8
-    throw Failure(ErrorKind::kProtocol, std::string("a row's key cannot be noted: ") + e.what());
+    problem = e.what();
+  }
+  // It would be the same again: what is given up is the backfill, not the source's events.
+  problem = "rows that changed keys cannot be noted, and may be missing: " + problem;
+  spdlog::error("backfills of the table with OID {} are cancelled: {}", moved.table, problem);
+  try {
+    moved_sql_->cancel(moved.table, problem);
+  } catch (const BackfillImpossible& e) {
+    throw Failure(ErrorKind::kPostgresUnavailable, problem + "; " + e.what());
   }
 }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -40,6 +41,7 @@ class Backfills : public BackfillListener {
     news_.signal();
   }
   void on_moved(std::uint32_t xid, const MovedRow& row) override;
+  void on_moved_all() override;
   void on_handled(Lsn lsn) override { handled_.store(lsn.value, std::memory_order_relaxed); }
   void on_published(Lsn lsn) override { published_.store(lsn.value, std::memory_order_relaxed); }
 
@@ -82,6 +84,13 @@ class Backfills : public BackfillListener {
   // Of the session's thread.
   bool maybe_active_ = true;
   std::optional<BackfillSql> moved_sql_;
+  // Of one table and transaction, not in the database yet. A session that ends before they are
+  // hears of the whole transaction again.
+  struct Moved {
+    std::uint32_t table = 0;
+    std::uint32_t xid = 0;
+    nlohmann::json keys = nlohmann::json::array();
+  } moved_;
 
   std::thread thread_;
 };

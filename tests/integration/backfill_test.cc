@@ -516,6 +516,40 @@ TEST_F(Backfill, ARowThatIsLockedForLongHoldsUpItsChunkAlone) {
   EXPECT_EQ(copy_of(changes("t")), rows_of("t"));
 }
 
+TEST_F(Backfill, RowsThatOneTransactionMovedAreNotedTogether) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, big text); ALTER TABLE t ALTER big SET STORAGE "
+      "EXTERNAL; INSERT INTO t SELECT i, repeat('x', 2100) FROM generate_series(1, 1100) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  carry();
+  sql("ALTER DATABASE shop SET track_functions = 'all'");
+  ASSERT_EQ(backfill("start", "public.t"), 0) << output();
+  ASSERT_EQ(backfill("pause", "public.t"), 0) << output();
+  app_sql("UPDATE t SET id = id + 10000");
+  carry();
+  EXPECT_EQ(changes("t").size(), 1100U);
+  EXPECT_EQ(sql("SELECT count(DISTINCT upper) FROM outbox.backfill_chunk WHERE one_key"), "1100");
+  EXPECT_EQ(sql("SELECT calls FROM pg_stat_user_functions WHERE funcname = 'backfill_moved'"), "2");
+}
+
+TEST_F(Backfill, OneWhoseMovedRowsCannotBeNotedIsCancelledAndHoldsUpNoEvent) {
+  make_tables(
+      "CREATE TABLE t (id int PRIMARY KEY, big text); ALTER TABLE t ALTER big SET STORAGE "
+      "EXTERNAL; INSERT INTO t SELECT i, repeat('x', 2100) FROM generate_series(1, 10) i");
+  capture("[[capture]]\ntables = [\"public.t\"]\n");
+  carry();
+  ASSERT_EQ(backfill("start", "public.t"), 0) << output();
+  ASSERT_EQ(backfill("pause", "public.t"), 0) << output();
+  sql("ALTER TABLE outbox.backfill_chunk ADD CHECK (upper[1] <> '1007')");
+  app_sql("UPDATE t SET id = id + 1000");
+  const auto process = relay();
+  EXPECT_TRUE(wait_for_seq(10)) << process->log();
+  EXPECT_EQ(state_of("public.t"), "cancelled");
+  EXPECT_NE(
+      sql("SELECT problem FROM outbox.backfill").find("rows that changed keys cannot be noted"),
+      std::string::npos);
+}
+
 TEST_F(Backfill, ADroppedTableEndsItsOwnBackfillAlone) {
   make_tables(
       "CREATE TABLE gone (id int PRIMARY KEY); INSERT INTO gone SELECT generate_series(1, 3000); "
