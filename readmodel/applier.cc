@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "migrations/migrations.h"
 #include "readmodel/postgres/rebuild_schema.h"
 #include "readmodel/postgres/setup.h"
@@ -98,6 +99,7 @@ bool Applier::run_session() {
 
 bool Applier::own(Target& target) {
   bool announced = false;
+  POSTRIDER_FAILPOINT("apply.before_lock");
   while (!target.try_lock()) {
     if (!std::exchange(announced, true)) {
       spdlog::info("read model {}: standing by, another process applies it", options_.name);

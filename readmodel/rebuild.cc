@@ -25,6 +25,9 @@ constexpr milliseconds kBackoff{1000};
 // The live applier waits while the rest is caught up. A lap that takes less is worth the attempt.
 constexpr milliseconds kLongestHold{5000};
 constexpr milliseconds kLastLap{1000};
+// The swap ends the live applier's session, which lets go of its lock and takes it again.
+constexpr milliseconds kApplierReturns{5000};
+constexpr milliseconds kReturnPoll{50};
 constexpr milliseconds kNoLimit = std::chrono::hours(24 * 365);
 
 Projections guarded(Projections projections, const std::string& live_schema) {
@@ -94,7 +97,7 @@ bool Rebuild::run_session() {
     if (!try_swap(target)) (void)wake_.wait_for(kPoll);
   }
   if (outcome_.swapped) {
-    outcome_.applied_by_somebody = is_applied_by_somebody(target.connection(), live_.name);
+    outcome_.applied_by_somebody = applier_returns(target);
     while (!drop_old_schema(target.connection(), live_.schema) && !stop_) {
       if (std::exchange(obstacle_, "old") != "old")
         spdlog::info("rebuild of {}: swapped; the replaced tables are still in use", live_.name);
@@ -170,7 +173,21 @@ void Rebuild::catch_up(Target& target, milliseconds longest) {
   session.run();
 }
 
+bool Rebuild::applier_returns(Target& target) {
+  const auto applied = [&] { return is_applied_by_somebody(target.connection(), live_.name); };
+  const auto deadline = Clock::now() + kApplierReturns;
+  bool there = applied();
+  if (!there && was_applied_)
+    spdlog::info("rebuild of {}: swapped; waiting for its applier to come back", live_.name);
+  while (!there && was_applied_ && !stop_ && Clock::now() < deadline) {
+    (void)wake_.wait_for(kReturnPoll);
+    there = applied();
+  }
+  return there;
+}
+
 bool Rebuild::try_swap(Target& target) {
+  was_applied_ = is_applied_by_somebody(target.connection(), live_.name);
   POSTRIDER_FAILPOINT("rebuild.before_swap");
   const auto connection = translated([&] {
     return std::make_unique<pqxx::connection>(

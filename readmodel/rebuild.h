@@ -49,6 +49,8 @@ class Rebuild {
   // Applies what is in the stream now, or as much as `longest` allows.
   void catch_up(Target& target, std::chrono::milliseconds longest);
   [[nodiscard]] bool try_swap(Target& target);
+  // Whether somebody applies the read model; one that did before the swap is waited for a moment.
+  [[nodiscard]] bool applier_returns(Target& target);
   void tell(std::uint64_t ordinal);
 
   const ReadModelOptions live_;
@@ -61,6 +63,7 @@ class Rebuild {
 
   Outcome outcome_;
   bool owned_ = false;
+  bool was_applied_ = false;     // by somebody, before the swap
   std::int64_t generation_ = 0;  // of the live tables when it began
   RebuildProgress told_;
   std::chrono::steady_clock::time_point told_at_;

@@ -9,6 +9,10 @@ namespace {
 constexpr std::chrono::milliseconds kPatience{60'000};
 constexpr const char* kGeneration =
     "SELECT generation FROM postrider.cursor WHERE readmodel = 'ledger'";
+// The locks of appliers; a rebuild is one.
+constexpr const char* kAppliers =
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND "
+    "classid = 28769";
 
 class Rebuild : public LedgerWorld {
  protected:
@@ -213,6 +217,39 @@ TEST_F(Rebuild, GoesOnWhenAnotherDropsTheReplacedTablesFirst) {
   PQfinish(other);
   expect_nothing_left_over();
   expect_exact();
+}
+
+// The swap ends the live applier's session; for a moment nobody holds its lock.
+TEST_F(Rebuild, TellsAnApplierThatIsComingBackFromNone) {
+  begin();
+  auto applier = apply({}, "apply.before_lock=stop@2,apply.before_lock=stop@3", "live");
+  const auto comes_back = [&](const std::string& name) {
+    const auto rebuild = apply({"rebuild", "ledger"}, "rebuild.after_commit=stop", name);
+    if (!dev::wait_until([&] { return rebuild->stopped(); }, kPatience))
+      return "no swap: " + rebuild->log();
+    emit({name});  // so that the applier finds its cursor gone
+    catch_up();
+    if (!dev::wait_until([&] { return applier->stopped(); }, kPatience))
+      return "goes on: " + applier->log();
+    if (!target_says(kAppliers, "1"))  // the rebuild's own
+      return std::string("its backend goes on");
+    rebuild->resume();
+    const auto waits = [&] {
+      return rebuild->log().find("waiting for its applier to come back") != std::string::npos;
+    };
+    if (!dev::wait_until(waits, kPatience)) return "does not wait: " + rebuild->log();
+    if (name == "first")
+      applier->resume();
+    else
+      applier->kill();
+    if (rebuild->wait(kPatience) != 0) return "failed: " + rebuild->log();
+    return std::string(rebuild->log().find("no process applies it") == std::string::npos
+                           ? "it came"
+                           : "it did not");
+  };
+  ASSERT_TRUE(target_says(kAppliers, "1")) << applier->log();
+  EXPECT_EQ(comes_back("first"), "it came");
+  EXPECT_EQ(comes_back("second"), "it did not");
 }
 
 TEST_F(Rebuild, RefusesASecondOneAtTheSameTime) {
