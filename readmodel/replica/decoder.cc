@@ -142,7 +142,9 @@ Result<void> Decoder::check_key(const RowJson& json, std::string_view told) {
     const int index = column_of(name);
     if (index < 0 || std::ranges::find(key_, static_cast<std::size_t>(index)) == key_.end())
       continue;
-    if (found++ > 0) key_text_ += ',';
+    // As the relay writes it: without a comma behind columns that are empty and come first.
+    ++found;
+    if (!key_text_.empty()) key_text_ += ',';
     append_key_text(key_text_, value, table_.columns[static_cast<std::size_t>(index)].is_json);
   }
   // Large and unchanged: then the old row has told the key's columns.

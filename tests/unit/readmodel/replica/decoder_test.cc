@@ -106,6 +106,9 @@ TEST_F(Decoding, KnowsTheSourcesKeyByTheEventsHeader) {
   EXPECT_EQ(check(R"("op":"insert",)" + row, "1,a%2Cb"), "");
   EXPECT_EQ(check(R"("op":"delete","old":{"id":1,"user \"x\"":"a"})", "1,a"), "");
   EXPECT_EQ(check(R"("op":"truncate")", ""), "");
+  // Empty text has a comma behind it, but not before the first text.
+  EXPECT_EQ(check(R"("op":"insert","new":{"id":1,"user \"x\"":""})", "1,"), "");
+  EXPECT_EQ(check(R"("op":"insert","new":{"user \"x\"":"","id":1})", "1"), "");
   for (const auto* told : {"1", "a%2Cb", "{}", "1,a%2Cb,{}", "2,a%2Cb"})
     EXPECT_THAT(check(R"("op":"update",)" + row, told), HasSubstr("REPLICA IDENTITY USING INDEX"))
         << told;
