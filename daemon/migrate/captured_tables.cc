@@ -11,12 +11,27 @@ namespace {
 
 // Rows of a partitioned table are in its partitions: each needs an identity and the WAL of its own.
 // Generated columns are not published: PostgreSQL 18 refuses updates and deletes where one of them
-// is in the identity, older versions do so nowhere, but leave it out of the key. OFFSET 0: PostgreSQL
-// takes a table for one with a thousand partitions, and would read all of pg_class for each.
-constexpr const char* kTables = R"(
+// is in the identity, older versions do so nowhere, but leave it out of the key. OFFSET 0:
+// PostgreSQL takes a table for one with a thousand partitions, and would read all of pg_class for
+// each.
+//
+// Updates and deletes are logged by the partition's identity and described by the root's, which
+// ALTER TABLE does not hand on: where they differ, the old row lacks what its description promises.
+std::string tables_query() {
+  const auto identity_of = [](const std::string& relation) {
+    return "CASE " + relation +
+           ".relreplident WHEN 'f' THEN '*' ELSE (SELECT string_agg(a.attname, ',' ORDER BY "
+           "a.attname) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = "
+           "i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE "
+           "i.indrelid = " +
+           relation + ".oid AND CASE " + relation +
+           ".relreplident WHEN 'n' THEN false WHEN 'i' THEN i.indisreplident ELSE i.indisprimary "
+           "END) END";
+  };
+  return R"(
 SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
   CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN pg_get_userbyid(c.relowner) END AS owner,
-  c.relkind = 'p' AS partitioned, parts.unlogged, parts.nameless, parts.generated,
+  c.relkind = 'p' AS partitioned, parts.unlogged, parts.nameless, parts.generated, parts.other,
   (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
@@ -33,7 +48,9 @@ LATERAL (
             WHEN 'f' THEN current_setting('server_version_num')::int >= 180000
             ELSE EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = p.oid
               AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-              AND CASE p.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) END)) AS generated
+              AND CASE p.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) END)) AS generated,
+    min(format('%I.%I', s.nspname, p.relname)) FILTER (WHERE )" +
+         identity_of("p") + " IS DISTINCT FROM " + identity_of("c") + R"() AS other
   FROM (SELECT c.oid AS relid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) AS t WHERE t.isleaf) AS l
   CROSS JOIN LATERAL (SELECT k.* FROM pg_catalog.pg_class k WHERE k.oid = l.relid OFFSET 0) AS p
   JOIN pg_catalog.pg_namespace s ON s.oid = p.relnamespace
@@ -42,6 +59,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'outbox', 'postrider')
   AND n.nspname !~ '^pg_toast'
 ORDER BY 2, 3)";
+}
 
 constexpr const char* kPublished = R"(
 SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
@@ -95,7 +113,7 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
   for (const auto& rule : rules)
     for (const auto& pattern : rule.tables)
       if (pattern.find('*') == std::string::npos) exact.insert(pattern);
-  for (const auto& row : sql::exec(tx, kTables, capture_publication(publication))) {
+  for (const auto& row : sql::exec(tx, tables_query(), capture_publication(publication))) {
     const auto schema = row["nspname"].as<std::string>();
     const auto name = row["relname"].as<std::string>();
     const bool named = exact.erase(schema + "." + name) > 0;
@@ -127,6 +145,13 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
       table.remedy = "ALTER TABLE " + part +
                      " REPLICA IDENTITY USING INDEX of ordinary columns, or DEFAULT where the "
                      "primary key is of such";
+    } else if (!row["other"].is_null()) {
+      const auto part = row["other"].as<std::string>();
+      table.problem = whose(table.name, part) +
+                      "has another replica identity than the root: updates and deletes would be "
+                      "told with values missing";
+      table.remedy = "ALTER TABLE ... REPLICA IDENTITY alike for " + table.name +
+                     " and each of its partitions; it is not handed on to them";
     }
     if (const auto taken = taken_name(*rule, table.columns);
         table.problem.empty() && !taken.empty()) {

@@ -66,7 +66,9 @@ CapturedTable::CapturedTable(const wire::Relation& relation, const CaptureRule& 
 Value CapturedTable::value_of(const RowChange& change, const CapturedColumn& column) const {
   const Value value = (*change.row)[column.index];
   if (value.kind != Value::Kind::kUnchangedToast || !has_old(change, column)) return value;
-  return old_value_of(change, column);
+  // A value that is stored apart is never NULL: an old row that says so was logged without it.
+  const Value old = old_value_of(change, column);
+  return old.kind == Value::Kind::kText ? old : value;
 }
 
 Value CapturedTable::old_value_of(const RowChange& change, const CapturedColumn& column) const {

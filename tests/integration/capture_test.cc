@@ -399,7 +399,10 @@ TEST_F(Capture, MigrateSaysWhatCannotBeCaptured) {
   app_sql(
       "CREATE TABLE keyless (a int); CREATE UNLOGGED TABLE volatile (id int PRIMARY KEY); "
       "CREATE TABLE good (id int PRIMARY KEY); "
-      "CREATE TABLE computed (a int, id int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)");
+      "CREATE TABLE computed (a int, id int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY); "
+      "CREATE TABLE part (id int PRIMARY KEY, u int NOT NULL, UNIQUE (id, u)) PARTITION BY RANGE "
+      "(id); "
+      "CREATE TABLE part_0 PARTITION OF part FOR VALUES FROM (0) TO (10)");
   const auto refused = [&](const std::string& captures, const std::string& words) {
     captures_ = captures;
     EXPECT_EQ(postrider({"migrate", "up", "--config", config("capture")}), 78) << output();
@@ -410,6 +413,12 @@ TEST_F(Capture, MigrateSaysWhatCannotBeCaptured) {
   refused("[[capture]]\ntables = [\"public.good\", \"public.keyless\"]\n", "REPLICA IDENTITY FULL");
   refused("[[capture]]\ntables = [\"public.volatile\"]\n", "SET LOGGED");
   refused("[[capture]]\ntables = [\"public.computed\"]\n", "generated column in its replica");
+  app_sql("ALTER TABLE part REPLICA IDENTITY FULL");  // which its partition does not take over
+  refused("[[capture]]\ntables = [\"public.part\"]\n",
+          "public.part_0 has another replica identity");
+  app_sql("ALTER TABLE part REPLICA IDENTITY USING INDEX part_id_u_key");
+  refused("[[capture]]\ntables = [\"public.part\"]\n",
+          "public.part_0 has another replica identity");
   refused("[[capture]]\ntables = [\"public.none\"]\n", "public.none is no table");
   refused("[[capture]]\ntables = [\"public.good\"]\nsubject = \"a.{tabel}\"\n", "{column:NAME}");
   refused("[[capture]]\ntables = [\"public.good\"]\nsubject = \"a b\"\n", "not a subject");
