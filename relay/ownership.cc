@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "relay/maintenance.h"
 #include "relay/postgres/source.h"
 #include "relay/status.h"
 
@@ -38,6 +39,7 @@ Ownership::Ownership(const RelayOptions& options, const Wake& control, SqlWatch&
       shared_(std::make_unique<Shared>()) {}
 
 Ownership::~Ownership() {
+  maintenance_.reset();
   shared_->stop.signal();
   if (heartbeat_.joinable()) heartbeat_.join();
 }
@@ -80,6 +82,7 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   }
   shared_->source = std::move(source);
   shared_->held = true;
+  maintenance_ = std::make_unique<Maintenance>(options_);
   heartbeat_ = std::thread([this] { keep_alive(); });
   pthread_setname_np(heartbeat_.native_handle(), "pr-heartbeat");
   return true;
@@ -122,8 +125,7 @@ void Ownership::report_slot() {
 
 void Ownership::keep_alive() {
   const auto interval = options_.takeover_after / kHeartbeatsPerTakeover;
-  auto next_maintenance = std::chrono::steady_clock::now();
-  auto next_report = next_maintenance;
+  auto next_report = std::chrono::steady_clock::now();
   try {
     while (true) {
       // A server that shuts down ends this backend first: its socket becomes readable at once.
@@ -135,14 +137,6 @@ void Ownership::keep_alive() {
       if (std::chrono::steady_clock::now() >= next_report) {
         report_slot();
         next_report = std::chrono::steady_clock::now() + kReportInterval;
-      }
-      if (std::chrono::steady_clock::now() < next_maintenance) continue;
-      next_maintenance = std::chrono::steady_clock::now() + options_.maintain_interval;
-      try {
-        spdlog::debug("outbox maintenance: {}", shared_->source->maintain());
-      } catch (const Failure& failure) {
-        spdlog::warn("outbox maintenance failed: {}", failure.what());
-        shared_->source->heartbeat();  // throws when the connection is gone
       }
     }
   } catch (const std::exception& e) {

@@ -11,10 +11,12 @@ namespace {
 constexpr const char* kSessionSettings =
     "SET statement_timeout = '15s'; SET lock_timeout = '10s'; SET "
     "idle_in_transaction_session_timeout = "
-    "'30s'; SET default_transaction_read_only = off; SET synchronous_commit = on; SET DateStyle = "
+    "'30s'; SET default_transaction_read_only = off; SET default_transaction_isolation = 'read "
+    "committed'; SET synchronous_commit = on; SET DateStyle = "
     "ISO; "
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
-    "SET tcp_user_timeout = '10s'; SET client_min_messages = warning; SET search_path = pg_catalog; "
+    "SET tcp_user_timeout = '10s'; SET client_min_messages = warning; SET search_path = "
+    "pg_catalog; "
     "SET jit = off";
 
 constexpr int kLockClass = 0x7072;  // "pr": the first half of our advisory locks' two-part key
@@ -24,7 +26,8 @@ Error translate(const pqxx::sql_error& e) {
   if (state == "42501" || state.starts_with("28"))
     return {ErrorKind::kNoPermission, e.what(),
             "GRANT postrider_relay to the relay's role (docs/operating.md, \"Roles\")"};
-  if (state == "42P01" || state == "3F000" || state == "42883")  // no such table, schema, function
+  // No such table, schema, function, column.
+  if (state == "42P01" || state == "3F000" || state == "42883" || state == "42703")
     return {ErrorKind::kNotInitialised, e.what(), "run `postrider migrate up`"};
   return {ErrorKind::kPostgresUnavailable, e.what(), ""};
 }
@@ -417,9 +420,10 @@ Lsn Source::checkpoint(const std::string& name, std::int64_t session, const Conf
 
 std::string Source::maintain() {
   return transact(*connection_, watch_, [](pqxx::work& tx) {
-    // What is lost of it is done again, and this connection holds the lock: while its backend
-    // waited for synchronous replication no other relay could take over.
-    tx.exec("SET LOCAL synchronous_commit = local");
+    // What is lost of it is done again. A whole day of events may be read; nobody waits meanwhile.
+    tx.exec(
+        "SET LOCAL synchronous_commit = local; SET LOCAL statement_timeout = '10min'; "
+        "SET LOCAL client_connection_check_interval = '1s'");
     return tx.exec("SELECT outbox.maintain()::text")[0][0].as<std::string>();
   });
 }

@@ -201,6 +201,39 @@ TEST_F(LargeDefault, IsLookedUpByAnIndex) {
             std::string::npos);
 }
 
+// It is read from end to end: hours of events, gigabytes.
+TEST_F(Maintain, NobodyElseWaitsWhileAnOldDayIsRead) {
+  const std::string old = make_old_partition();
+  for (int i = 0; i < 2; ++i) maintain("sealed");
+  pqxx::connection other(database.conninfo("owner"));
+  pqxx::work reading(other);
+  EXPECT_EQ(reading.exec("SELECT outbox.is_droppable('" + old + "')")[0][0].as<std::string>(), "t");
+  EXPECT_EQ(reading
+                .exec("SELECT count(*) FROM pg_locks WHERE relation = 'outbox.events'::regclass "
+                      "AND pid = pg_backend_pid() AND mode <> 'AccessShareLock'")[0][0]
+                .as<int>(),
+            0);
+  emit();
+  // A late row of that very day waits, and gives the drop no chance to lose it.
+  EXPECT_THROW(value("SET lock_timeout = '100ms'; INSERT INTO outbox.events (created_at, subject, "
+                     "payload) VALUES (now() - interval '9 days', 's', '{}')"),
+               pqxx::sql_error);
+}
+
+TEST_F(Maintain, APartitionThatCannotBeLockedIsDroppedTheNextTime) {
+  const std::string old = make_old_partition();
+  for (int i = 0; i < 2; ++i) maintain("sealed");
+  everything_is_durable();
+  {
+    pqxx::connection other(database.conninfo("app"));
+    pqxx::work writer(other);
+    writer.exec("SELECT outbox.emit('s', '{}')");
+    EXPECT_EQ(maintain("dropped"), "[]");
+    EXPECT_TRUE(exists(old));
+  }
+  EXPECT_EQ(maintain("dropped"), "[\"" + old + "\"]");
+}
+
 TEST_F(Maintain, SecondCallerLeavesItToTheFirst) {
   pqxx::connection other(database.conninfo("relay"));
   pqxx::work first(other);
