@@ -145,13 +145,6 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
       table.remedy = "ALTER TABLE " + part +
                      " REPLICA IDENTITY USING INDEX of ordinary columns, or DEFAULT where the "
                      "primary key is of such";
-    } else if (!row["other"].is_null()) {
-      const auto part = row["other"].as<std::string>();
-      table.problem = whose(table.name, part) +
-                      "has another replica identity than the root: updates and deletes would be "
-                      "told with values missing";
-      table.remedy = "ALTER TABLE ... REPLICA IDENTITY alike for " + table.name +
-                     " and each of its partitions; it is not handed on to them";
     }
     if (const auto taken = taken_name(*rule, table.columns);
         table.problem.empty() && !taken.empty()) {
@@ -167,6 +160,14 @@ std::vector<CapturableTable> find_capturable_tables(pqxx::transaction_base& tx,
                        " REPLICA IDENTITY FULL (of a partitioned table: each partition, too), or "
                        "take where, or the column, out of [[capture]]";
       }
+    if (table.problem.empty() && !row["other"].is_null()) {
+      const auto part = row["other"].as<std::string>();
+      table.problem = whose(table.name, part) +
+                      "has another replica identity than the root: updates and deletes would be "
+                      "told with values missing";
+      table.remedy = "ALTER TABLE ... REPLICA IDENTITY alike for " + table.name +
+                     " and each of its partitions; it is not handed on to them";
+    }
     found.push_back(std::move(table));
   }
   for (const auto& name : exact)

@@ -33,6 +33,21 @@ bool has_slot(pqxx::connection& owner, const std::string& slot) {
                     slot + "')");
 }
 
+// A checkpoint row travels with a dump. Here no slot stands behind it, though emit accepts events
+// for it, and the WAL places of both clusters mean nothing to each other.
+void require_this_cluster(pqxx::connection& owner) {
+  pqxx::nontransaction tx(owner);
+  const auto others = tx.exec(
+      "SELECT source FROM outbox.checkpoint WHERE initialised AND system_id <> "
+      "(SELECT system_identifier::text FROM pg_control_system()) LIMIT 1");
+  if (!others.empty())
+    throw Failure(ErrorKind::kWrongSystem,
+                  "source " + others[0][0].as<std::string>() +
+                      " was initialised in another cluster: this one comes from its dump, or from "
+                      "pg_upgrade",
+                  "docs/operating.md, \"wrong system\"");
+}
+
 // Refuses a slot name that somebody else may be using.
 void require_own_slot(pqxx::connection& owner, const MigrateOptions& options) {
   pqxx::nontransaction tx(owner);
@@ -132,16 +147,28 @@ NewSlot make_slot(pqxx::connection& owner, const MigrateOptions& options) {
 // Those that exist, of every source that has a checkpoint row here: the configuration may name
 // another one than the database was initialised with. The row is written before its slot is made,
 // so a slot that no row names is somebody else's, and so is one of another database.
-std::vector<std::string> slots_of_sources(pqxx::connection& owner) {
+struct OwnSlot {
+  std::string name;
+  bool active = false;
+};
+std::vector<OwnSlot> slots_of_sources(pqxx::connection& owner) {
   pqxx::nontransaction tx(owner);
   if (tx.exec("SELECT to_regclass('outbox.checkpoint')")[0][0].is_null()) return {};
-  std::vector<std::string> slots;
+  std::vector<OwnSlot> slots;
   for (const auto& row :
-       tx.exec("SELECT slot_name FROM pg_replication_slots WHERE plugin = 'pgoutput' "
+       tx.exec("SELECT slot_name, active FROM pg_replication_slots WHERE plugin = 'pgoutput' "
                "AND database = current_database() "
                "AND slot_name IN (SELECT slot FROM outbox.checkpoint) ORDER BY 1"))
-    slots.push_back(row[0].as<std::string>());
+    slots.push_back({row[0].as<std::string>(), row[1].as<bool>()});
   return slots;
+}
+
+// From here on emit refuses, whatever becomes of the rest.
+void close_sources(pqxx::connection& owner) {
+  pqxx::work tx(owner);
+  if (!tx.exec("SELECT to_regclass('outbox.checkpoint')")[0][0].is_null())
+    tx.exec("UPDATE outbox.checkpoint SET initialised = false WHERE initialised");
+  tx.commit();
 }
 
 void close_emit_message(pqxx::connection& owner, std::ostream& out) {
@@ -165,6 +192,7 @@ void close_emit_message(pqxx::connection& owner, std::ostream& out) {
 }  // namespace
 
 void initialise(pqxx::connection& owner, const MigrateOptions& options, std::ostream& out) {
+  require_this_cluster(owner);
   make_publication(owner, options, out);
   make_capture_publication(owner, options, out);
   close_emit_message(owner, out);
@@ -198,15 +226,20 @@ void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool d
   const auto slots = slots_of_sources(owner);
   if (!slots.empty() && !drop_slot)
     throw Failure(
-        ErrorKind::kConfiguration, "slot " + slots.front() + " exists",
+        ErrorKind::kConfiguration, "slot " + slots.front().name + " exists",
         "events that it has not confirmed would be lost: let the relay catch up, stop it, then run "
         "`postrider migrate down --drop-slot`");
+  for (const auto& slot : slots)
+    if (slot.active)
+      throw Failure(ErrorKind::kConfiguration, "slot " + slot.name + " is in use",
+                    "stop the relay first");
+  close_sources(owner);
   if (!slots.empty()) {
     pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));
     pqxx::nontransaction tx(relay);
     for (const auto& slot : slots) {
-      sql::exec(tx, "SELECT pg_drop_replication_slot($1)", slot);
-      out << "dropped   slot " << slot << '\n';
+      sql::exec(tx, "SELECT pg_drop_replication_slot($1)", slot.name);
+      out << "dropped   slot " << slot.name << '\n';
     }
   }
   pqxx::work tx(owner);

@@ -5,6 +5,7 @@
 #include <map>
 #include <ostream>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,9 @@ constexpr int kMigrateLock = 0x706d;  // "pm"; two-part key with 0
 // How long a second migrate waits for the first, and then for a table's lock.
 constexpr std::chrono::seconds kTurnTimeout{120};
 constexpr std::chrono::seconds kLockTimeout{30};
+// Whoever comes behind us in the queue for a table waits as long as we do, every emit most of all:
+// a file asks for its locks a moment at a time.
+constexpr std::chrono::seconds kLockMoment{1};
 // The first may spend that long on its slot alone: a second that gives up before it has failed
 // although nothing is wrong.
 static_assert(kTurnTimeout > kSlotTimeout + kLockTimeout);
@@ -29,19 +33,21 @@ static_assert(kTurnTimeout > kSlotTimeout + kLockTimeout);
 struct Schema {
   std::span<const Migration> files;
   std::string name;
-  std::string first_table;    // there as soon as the first file was applied
-  std::string last_function;  // there only when all files were
-  std::string rights;         // what the migrating role needs
+  std::string first_table;  // there as soon as the first file was applied
+  std::string newest;       // condition in SQL: true only when the last file was applied, too
+  std::string rights;       // what the migrating role needs
 };
 
 Schema service_schema() {
-  return {service_migrations(), "outbox", "outbox.events", "outbox.published_tables(text)",
+  return {service_migrations(), "outbox", "outbox.events",
+          "to_regprocedure('outbox.is_droppable(text)') IS NOT NULL",
           "migrate as the role that shall own the outbox: it needs CREATE on the database, and "
           "CREATEROLE or the two group roles made before"};
 }
 Schema readmodel_schema() {
   return {readmodel_migrations(), "postrider", "postrider.cursor",
-          "postrider.wait_for(text, interval, text)",
+          "EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = "
+          "to_regclass('postrider.cursor') AND attname = 'barrier_holder')",
           "migrate as the role that shall own schema postrider: it needs CREATE on the database, "
           "and CREATEROLE or the two group roles made before"};
 }
@@ -88,10 +94,10 @@ class Migrator {
   }
 
   void apply(const Migration& migration) {
-    pqxx::work tx(connection_);
-    tx.exec(std::string(migration.up));
-    record(tx, migration);
-    tx.commit();
+    patiently(migration, [&](pqxx::work& tx) {
+      tx.exec(std::string(migration.up));
+      record(tx, migration);
+    });
     applied_[migration.version] = {std::string(migration.name), std::string(migration.checksum)};
   }
   void adopt(const Migration& migration) {
@@ -101,15 +107,42 @@ class Migrator {
     applied_[migration.version] = {std::string(migration.name), std::string(migration.checksum)};
   }
   void revert(const Migration& migration) {
-    pqxx::work tx(connection_);
-    if (migration.version > 1)
-      sql::exec(tx, "DELETE FROM " + table() + " WHERE version = $1", migration.version);
-    tx.exec(std::string(migration.down));
-    tx.commit();
+    patiently(migration, [&](pqxx::work& tx) {
+      if (migration.version > 1)
+        sql::exec(tx, "DELETE FROM " + table() + " WHERE version = $1", migration.version);
+      tx.exec(std::string(migration.down));
+    });
     applied_.erase(migration.version);
   }
 
  private:
+  // Runs `body` in a transaction; where a lock is busy, again, for a while.
+  template <class Body>
+  void patiently(const Migration& migration, Body body) {
+    const auto deadline = std::chrono::steady_clock::now() + kLockTimeout;
+    while (true) {
+      try {
+        pqxx::work tx(connection_);
+        tx.exec("SET LOCAL lock_timeout = '" + std::to_string(kLockMoment.count()) + "s'");
+        body(tx);
+        tx.commit();
+        return;
+      } catch (const pqxx::sql_error& e) {
+        if (sql::sqlstate(e) != "55P03") throw;
+        if (std::chrono::steady_clock::now() < deadline) {
+          std::this_thread::sleep_for(kLockMoment);  // nothing tells when a lock is free
+          continue;
+        }
+        throw Failure(ErrorKind::kPostgresUnavailable,
+                      "migration " + std::to_string(migration.version) +
+                          " needs a lock that a transaction holds: " + e.what(),
+                      "run it again once such transactions have ended: SELECT pid, xact_start, "
+                      "query FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE relation IN "
+                      "(SELECT oid FROM pg_class WHERE relnamespace = '" +
+                          schema_.name + "'::regnamespace); also SELECT * FROM pg_prepared_xacts");
+      }
+    }
+  }
   static void set_lock_timeout(pqxx::nontransaction& tx, std::chrono::seconds timeout) {
     tx.exec("SET lock_timeout = '" + std::to_string(timeout.count()) + "s'");
   }
@@ -166,11 +199,12 @@ void adopt_all(Migrator& migrator, const Schema& schema, std::ostream& out) {
         "run `postrider migrate up`, or apply the files of `postrider migrate --print` first");
   {
     pqxx::nontransaction tx(migrator.connection());
-    if (tx.exec("SELECT to_regprocedure('" + schema.last_function + "')")[0][0].is_null())
-      throw Failure(
-          ErrorKind::kSchemaVersion,
-          "only a part of the files was applied: " + schema.last_function + " does not exist",
-          "apply all files of `postrider migrate --print`");
+    if (!tx.exec("SELECT " + schema.newest)[0][0].as<bool>())
+      throw Failure(ErrorKind::kSchemaVersion,
+                    "only a part of the files was applied: what file " +
+                        std::to_string(schema.files.back().version) + " (" +
+                        std::string(schema.files.back().name) + ") makes does not exist",
+                    "apply all files of `postrider migrate --print`");
   }
   for (const auto& migration : schema.files) {
     if (migrator.applied().contains(migration.version)) continue;

@@ -220,6 +220,72 @@ TEST_F(Migrate, FilesRunUnderPsqlAndAreAdoptedByBaseline) {
   EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
 }
 
+TEST_F(Migrate, BaselineRefusesFilesOfWhichTheLastWasNotApplied) {
+  up();
+  std::ostringstream out;
+  migrate_target_up(database.conninfo("owner"), out);
+  database.run("owner", std::string(service_migrations().back().down));
+  database.run("owner", std::string(readmodel_migrations().back().down));
+  database.run("owner", "TRUNCATE outbox.schema_migrations; TRUNCATE postrider.schema_migrations");
+  const auto is_refused = [](const Error& error) {
+    EXPECT_EQ(error.kind, ErrorKind::kSchemaVersion) << error.context;
+    EXPECT_NE(error.context.find("only a part"), std::string::npos) << error.context;
+  };
+  is_refused(failure_of([&] { migrate_baseline(database.options(), out); }));
+  is_refused(failure_of([&] { migrate_target_baseline(database.conninfo("owner"), out); }));
+  database.run("owner", std::string(service_migrations().back().up));
+  database.run("owner", std::string(readmodel_migrations().back().up));
+  migrate_baseline(database.options(), out);
+  migrate_target_baseline(database.conninfo("owner"), out);
+}
+
+TEST_F(Migrate, DownClosesTheOutboxFirstAndLetsOthersPassWhileItWaits) {
+  up();
+  pqxx::connection other(database.conninfo("app"));
+  pqxx::work writer(other);
+  writer.exec("SELECT outbox.emit('s', '{}')");
+  auto reverted = std::async(std::launch::async, [&] { return down(true); });
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        const auto refusal = database.refusal("app", "SELECT outbox.emit('s', '{}')");
+        return refusal && refusal->sqlstate == "55000";
+      },
+      std::chrono::seconds{20}))
+      << "no slot, and emit accepts";
+  // It waits for the writer's lock; whoever needs the table meanwhile does not wait for both.
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        return database.run("owner",
+                            "SELECT count(*) FROM pg_locks WHERE relation = "
+                            "'outbox.checkpoint'::regclass AND NOT granted") == "1";
+      },
+      std::chrono::seconds{20}));
+  EXPECT_EQ(
+      database.run("relay", "SET lock_timeout = '5s'; SELECT count(*) FROM outbox.checkpoint"),
+      "1");
+  EXPECT_EQ(reverted.wait_for(std::chrono::seconds{0}), std::future_status::timeout);
+  writer.abort();
+  reverted.get();
+  EXPECT_EQ(schemas(), "0");
+}
+
+TEST_F(Migrate, UpRefusesARowThatCameWithADump) {
+  up();
+  database.run("owner", "UPDATE outbox.checkpoint SET system_id = '1'");
+  const Error error = failure_of([&] { up(); });
+  EXPECT_EQ(error.kind, ErrorKind::kWrongSystem) << error.context;
+  EXPECT_FALSE(error.remedy.empty());
+  MigrateOptions anew = database.options();
+  anew.source = "anew";
+  anew.slot += "_anew";
+  std::ostringstream out;
+  EXPECT_EQ(failure_of([&] { migrate_up(anew, out); }).kind, ErrorKind::kWrongSystem)
+      << "emit would go on for the old row, and nobody would carry it";
+  database.run("owner", "DELETE FROM outbox.checkpoint");
+  migrate_up(anew, out);
+  EXPECT_FALSE(database.run("app", "SELECT outbox.emit('s', '{}')").empty());
+}
+
 TEST_F(Migrate, RelayRefusesASchemaNewerOrOlderThanItKnows) {
   up();
   Source source(database.conninfo("relay"), "test");
