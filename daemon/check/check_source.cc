@@ -73,9 +73,14 @@ class SourceChecks {
   void role() {
     pqxx::nontransaction tx(source_.connection());
     const auto row = tx.exec(
-        "SELECT current_user, rolreplication, rolsuper, "
+        // Amazon RDS gives the right by membership in a role; nobody may have the attribute there.
+        "SELECT current_user, rolreplication OR EXISTS (SELECT 1 FROM pg_roles g WHERE "
+        "        g.rolname = 'rds_replication' AND pg_has_role(current_user, g.oid, 'MEMBER')), "
+        "rolsuper, "
         "EXISTS (SELECT 1 FROM pg_roles g WHERE g.rolname = 'postrider_relay' "
-        "        AND pg_has_role(current_user, g.oid, 'MEMBER')) "
+        "        AND pg_has_role(current_user, g.oid, 'MEMBER')), "
+        "EXISTS (SELECT 1 FROM pg_roles g WHERE g.rolname = 'postrider_relay' "
+        "        AND pg_has_role(current_user, g.oid, 'USAGE')) "
         "FROM pg_roles WHERE rolname = current_user")[0];
     const auto name = row[0].as<std::string>();
     const bool replication = row[1].as<bool>() || row[2].as<bool>();
@@ -86,6 +91,11 @@ class SourceChecks {
     add(member ? CheckLevel::kOk : CheckLevel::kFail, "role " + name,
         member ? "is a member of postrider_relay" : "is not a member of postrider_relay",
         member ? "" : "GRANT postrider_relay TO " + name);
+    if (member && !row[4].as<bool>())
+      add(CheckLevel::kFail, "role " + name, "does not inherit the rights of postrider_relay",
+          "ALTER ROLE " + name +
+              " INHERIT; on PostgreSQL 16 and later also GRANT postrider_relay TO " + name +
+              " WITH INHERIT TRUE");
     if (row[2].as<bool>())
       add(CheckLevel::kWarn, "role " + name, "is a superuser",
           "the relay needs LOGIN, REPLICATION and postrider_relay, no more");
@@ -248,13 +258,15 @@ class SourceChecks {
                  "'ALTER_REPLICATION_SLOT " +
                      options_.source.slot + " (FAILOVER true)'");
     pqxx::nontransaction tx(source_.connection());
-    const auto row = tx.exec(
-        std::string("SELECT current_setting('synchronized_standby_slots'), "
-        "coalesce((SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots "
-        "WHERE slot_type = 'physical' AND NOT temporary), ''), "
-        "coalesce((SELECT string_agg(name, ', ') FROM ") + sql::kStandbySlotNames +
-        " WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots s "
-        "WHERE s.slot_name = name AND s.active AND s.slot_type = 'physical')), '')")[0];
+    const auto row =
+        tx.exec(std::string("SELECT current_setting('synchronized_standby_slots'), "
+                            "coalesce((SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM "
+                            "pg_replication_slots "
+                            "WHERE slot_type = 'physical' AND NOT temporary), ''), "
+                            "coalesce((SELECT string_agg(name, ', ') FROM ") +
+                sql::kStandbySlotNames +
+                " WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots s "
+                "WHERE s.slot_name = name AND s.active AND s.slot_type = 'physical')), '')")[0];
     const auto named = row[0].as<std::string>();
     const auto physical = row[1].as<std::string>();
     const auto away = row[2].as<std::string>();

@@ -465,6 +465,21 @@ TEST_F(Daemon, CheckNamesWhatIsWrongAndTheRemedy) {
   EXPECT_NE(output().find("ok   pg_logical_emit_message"), std::string::npos) << output();
 }
 
+TEST_F(Daemon, CheckKnowsHowARoleComesByItsRights) {
+  sql("ALTER ROLE relay NOREPLICATION");
+  EXPECT_EQ(postrider({"check", "--config", config()}), 1);
+  EXPECT_NE(output().find("ALTER ROLE relay REPLICATION"), std::string::npos) << output();
+  // As on Amazon RDS. Here the session would find out that it gives nothing.
+  sql("CREATE ROLE rds_replication; GRANT rds_replication TO relay");
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
+  sql("DROP ROLE rds_replication; ALTER ROLE relay REPLICATION");
+  sql("REVOKE postrider_relay FROM relay; CREATE ROLE between NOLOGIN NOINHERIT; "
+      "GRANT postrider_relay TO between; GRANT between TO relay");
+  EXPECT_EQ(postrider({"check", "--config", config()}), 1);
+  EXPECT_NE(output().find("does not inherit the rights of postrider_relay"), std::string::npos)
+      << output();
+}
+
 TEST_F(Daemon, CheckTriesEachRightOnTheBrokerAndComparesItsLimits) {
   catch_up();
   EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
