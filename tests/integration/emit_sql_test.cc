@@ -270,6 +270,30 @@ END $do$)");
   EXPECT_EQ(count(), "3");
 }
 
+// A column's collation comes along with its value.
+TEST_F(Emit, TakesValuesOfEveryCollation) {
+  database.run("owner",
+               "CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', "
+               "deterministic = false); CREATE COLLATION german (provider = icu, locale = 'de')");
+  database.run("owner",
+               "CREATE TABLE v (subject text COLLATE no_case, key text COLLATE no_case, type text "
+               "COLLATE german, store text COLLATE german, kind text COLLATE no_case); "
+               "GRANT SELECT ON v TO app; INSERT INTO v VALUES ('s', 'A', 'b', 'TABLE', 'x/y'), "
+               "('s', 'A b', '', NULL, ''); UPDATE v SET store = lower(store)");
+  for (const auto* call :
+       {"emit(subject, '{}', key, type, '{}', store)", "emit('s', '{}', key)",
+        "emit('s', '{}', type => type)", "emit('s', '{}', key, type, '{\"a\": \"b\"}')",
+        "emit_bytes(subject, '', key, type, '{}', kind, store)"}) {
+    SCOPED_TRACE(call);
+    EXPECT_NO_THROW(database.run("app", std::string("SELECT outbox.") + call + " FROM v"));
+  }
+  EXPECT_EQ(count(), "10");
+  EXPECT_EQ(database.run("owner",
+                         "SELECT count(*) FROM outbox.events WHERE key COLLATE \"C\" IN "
+                         "('A', 'A b')"),
+            "8");
+}
+
 TEST_F(Emit, IsUndoneByTheCallersRollback) {
   pqxx::connection app(database.conninfo("app"));
   {
