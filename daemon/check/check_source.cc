@@ -29,6 +29,7 @@ class SourceChecks {
     slot();
     standbys();
     emit_message_rights();
+    foreign_rights();
     return limits();
   }
 
@@ -307,6 +308,35 @@ class SourceChecks {
                       " FROM PUBLIC; and GRANT it to the outbox's owner; or accept the risk with "
                       "relay.accept_public_emit = true"
                 : "");
+  }
+
+  // ALTER DEFAULT PRIVILEGES of the owner's gives every new table and function away. Reading is
+  // left to whoever grants it.
+  void foreign_rights() {
+    pqxx::nontransaction tx(source_.connection());
+    const auto row = tx.exec(R"(
+WITH object AS (
+  SELECT 'TABLE ' || c.oid::regclass AS what, c.relacl AS acl, c.relowner AS owner,
+         ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES', 'USAGE'] AS rights
+  FROM pg_catalog.pg_class c
+  WHERE c.relnamespace = 'outbox'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+  UNION ALL
+  SELECT 'FUNCTION ' || p.oid::regprocedure, coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, ARRAY['EXECUTE']
+  FROM pg_catalog.pg_proc p
+  WHERE p.pronamespace = 'outbox'::regnamespace AND p.proname NOT IN ('emit', 'emit_bytes', 'token', 'maintain'))
+SELECT count(*), min(format('REVOKE %s ON %s FROM %s', a.privilege_type, replace(o.what, 'TABLE', CASE WHEN a.privilege_type = 'USAGE' THEN 'SEQUENCE' ELSE 'TABLE' END),
+                            CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END))
+FROM object o, aclexplode(o.acl) a
+WHERE a.grantee <> o.owner AND a.privilege_type = ANY (o.rights)
+  AND NOT (o.what LIKE 'FUNCTION %' AND pg_get_userbyid(a.grantee) IN ('postrider_relay', 'postrider_writer')))")[0];
+    const auto count = row[0].as<int>();
+    add(count == 0 ? CheckLevel::kOk : CheckLevel::kWarn, "rights in schema outbox",
+        count == 0 ? "none but those of the roles that it has"
+                   : std::to_string(count) + " that let others forge events or the checkpoint",
+        count == 0 ? ""
+                   : row[1].as<std::string>() +
+                         ", and so on; then look for ALTER DEFAULT PRIVILEGES of the outbox's "
+                         "owner (\\ddp), which gives new ones away, too");
   }
 
   OutboxLimits limits() {

@@ -480,6 +480,17 @@ TEST_F(Daemon, CheckKnowsHowARoleComesByItsRights) {
       << output();
 }
 
+TEST_F(Daemon, CheckSeesRightsThatOthersHaveOnTheOutbox) {
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0);
+  EXPECT_NE(output().find("ok   rights in schema outbox"), std::string::npos) << output();
+  sql("CREATE ROLE stranger; GRANT INSERT ON outbox.events TO stranger; "
+      "GRANT SELECT ON outbox.events TO stranger; GRANT EXECUTE ON FUNCTION "
+      "outbox.relay_open(text) TO stranger");
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0);
+  EXPECT_NE(output().find("2 that let others forge"), std::string::npos) << output();
+  EXPECT_NE(output().find("FROM stranger"), std::string::npos) << output();
+}
+
 TEST_F(Daemon, CheckTriesEachRightOnTheBrokerAndComparesItsLimits) {
   catch_up();
   EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
