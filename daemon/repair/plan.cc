@@ -25,9 +25,11 @@ RepairPlan plan_repair(const Checkpoint& row, const StreamContent& stream,
   RepairPlan plan;
   plan.last_seq = stream.last_seq;
   std::uint64_t good = good_ordinal(row, stream);
-  // Messages that were counted and cannot be read any more may have had ordinals, too.
-  const std::uint64_t used =
-      std::max({good, row.mark.ordinal, stream.highest_ordinal, begun ? begun->used : 0});
+  // Messages that were counted and cannot be read any more may have had ordinals, too. Those that a
+  // repair has deleted since it began are in its plan already.
+  std::uint64_t used = std::max(row.mark.ordinal, stream.highest_ordinal);
+  if (!begun) used += stream.gone_behind;
+  used = std::max({good, used, begun ? begun->used : 0});
   if (begun) good = std::min(good, begun->good);
   // Nothing that could declare it was published since.
   if (pending && !row.mark.names_message() && row.mark.ordinal == pending->last &&

@@ -26,6 +26,8 @@ struct StreamContent {
   std::uint64_t kept_ordinal = 0;     // its ordinal
   std::uint64_t highest_ordinal = 0;  // of any message that can be read
   std::uint64_t behind = 0;           // messages behind it that can be read
+  // Sequences behind the newest message that can be read, and behind the row's: deleted, or gone.
+  std::uint64_t gone_behind = 0;
 };
 
 // A repair that has begun, as `outbox.checkpoint.repair` keeps it.

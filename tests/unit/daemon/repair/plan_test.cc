@@ -50,6 +50,14 @@ TEST(RepairPlan, CountsWhatAgedOutByItsSequence) {
   EXPECT_EQ(plan(row(), stream), (RepairPlan{4, 4, 4, 6, OrdinalRange{5, 5}}));
 }
 
+// Somebody deleted the newest two: read models may have applied them.
+TEST(RepairPlan, NeverGivesOutAnOrdinalThatADeletedMessageMayHaveHad) {
+  auto stream = whole();
+  stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 8;
+  stream.gone_behind = 2;
+  EXPECT_EQ(plan(row(), stream), (RepairPlan{8, 10, 10, 11, OrdinalRange{9, 10}}));
+}
+
 TEST(RepairPlan, GivesUpWhatIsVoid) {
   auto stream = whole();
   stream.kept_seq = stream.kept_ordinal = 7;
