@@ -119,6 +119,8 @@ void add_repair(CLI::App& app, CommandLine& line) {
                    "Change nothing, list everything; exit 1 when there is something to repair");
   repair->add_option("--void-after", command->void_after,
                      "Your word that events with a higher ordinal are void: they are deleted");
+  repair->add_flag("--void-more", command->void_more,
+                   "With --void-after: also where it gives up more than the dry run names");
   repair->add_flag("--json", command->json, "One JSON object");
   repair->callback([&line, command] {
     line.run = [command](const Config& config) { return run_repair(config, *command); };

@@ -148,13 +148,6 @@ void require_no_hole(OpenSession& session, const RelayOptions& options) {
           session.checkpoint.confirm_to.to_string());
 }
 
-// Whose messages may stand in the stream behind the durable one: the row's, and that one's.
-std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint, const Epochs& epochs) {
-  auto numbers = epochs.numbers();
-  numbers.push_back(checkpoint.mark.epoch);
-  return numbers;
-}
-
 // Goes on only behind messages that are all this source's own.
 void require_chain(OpenSession& session, const RelayOptions& options) {
   const auto foreign =
@@ -253,6 +246,12 @@ std::unique_ptr<JetStreamClient> connect_client(const RelayOptions& options) {
 std::unique_ptr<Publisher> connect_publisher(const RelayOptions& options) {
   return std::make_unique<Publisher>(
       options.nats, "postrider relay " + options.source.name + " publisher", kConnectTimeout);
+}
+
+std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint, const Epochs& epochs) {
+  auto numbers = epochs.numbers();
+  numbers.push_back(checkpoint.mark.epoch);
+  return numbers;
 }
 
 // Before an epoch is opened that captures: from then on every session asks for the capture

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "relay/jetstream/client.h"
 #include "relay/jetstream/publisher.h"
@@ -68,6 +69,10 @@ using AwaitStandbys = std::function<bool(OpenSession&)>;
                                  const SystemIdentity& identity, const TimelineHistory& history,
                                  const Checkpoint& checkpoint, const Epochs& epochs,
                                  const SlotFacts& slot);
+
+// Whose messages may stand in the stream behind the durable one: the row's, and that one's.
+[[nodiscard]] std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint,
+                                                      const Epochs& epochs);
 
 // The subjects of a source's stream.
 [[nodiscard]] std::string stream_subjects(const RelayOptions& options);

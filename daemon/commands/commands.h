@@ -62,6 +62,7 @@ int run_backfill_decision(const Config& config, const BackfillOptions& options,
 struct RepairCommand {
   bool dry_run = false;
   std::optional<std::uint64_t> void_after;
+  bool void_more = false;
   bool json = false;
 };
 int run_repair(const Config& config, const RepairCommand& command);

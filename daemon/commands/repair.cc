@@ -12,6 +12,7 @@ int run_repair(const Config& config, const RepairCommand& command) {
   options.owner_conninfo = config.owner_conninfo;
   options.dry_run = command.dry_run;
   options.void_after = command.void_after;
+  options.void_more = command.void_more;
   const auto report = repair(options);
   std::cout << (command.json ? to_json(report, options) : to_text(report, options));
   const bool fine = report.reason.empty();

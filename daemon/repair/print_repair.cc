@@ -61,6 +61,17 @@ void list_limits(std::string& text, const RepairReport& report) {
     text += "lost        events of " + table + " that the stream lacks: emit them again yourself\n";
 }
 
+std::string ask_for_word(const RepairReport& report) {
+  const std::string text =
+      "nothing was changed. Stream and source disagree: say which events are void.\n";
+  if (report.suggested)
+    return text + "  postrider repair --void-after " + std::to_string(*report.suggested) +
+           "   (everything with a higher ordinal was never committed here)\n";
+  return text +
+         "  Which, could not be told: no message of the stream can be read any more.\n"
+         "  docs/operating.md, \"Repair\", says what to do then.\n";
+}
+
 }  // namespace
 
 std::string to_text(const RepairReport& report, const RepairOptions& options) {
@@ -82,10 +93,7 @@ std::string to_text(const RepairReport& report, const RepairOptions& options) {
   if (report.done)
     return text + "repaired    next ordinal " + std::to_string(report.plan.next_ordinal) +
            "; start the relay\n";
-  if (report.needs_word && !options.void_after)
-    return text + "nothing was changed. Stream and source disagree: say which events are void.\n" +
-           "  postrider repair --void-after " + std::to_string(report.suggested.value_or(0)) +
-           "   (everything with a higher ordinal was never committed here)\n";
+  if (report.needs_word && !report.word_given) return text + ask_for_word(report);
   return text + "nothing was changed: a dry run\n";
 }
 

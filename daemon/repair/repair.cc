@@ -83,6 +83,8 @@ class Repair {
     report_.plan = plan_repair(row_, content_, begun_, newest_hole());
     compare(OutboxRows(relay_.source.conninfo));
     judge();
+    report_.word_given = void_after_.has_value();
+    if (report_.needs_word && options_.void_after) require_word_is_meant();
     if (report_.reason.empty() || options_.dry_run || (report_.needs_word && !void_after_))
       return std::move(report_);
     carry_out(row);
@@ -114,14 +116,17 @@ class Repair {
     row_ = std::move(*row);
     require_binding(row_, relay_.source.slot, relay_.source.publication);
     epochs_ = value_or_throw(Epochs::from_json(row_.epochs_json));
+    known_epochs_ = known_epochs(row_, epochs_);
   }
 
   void diagnose() {
     report_.reason.clear();
     report_.needs_word = false;
+    // The stream first: beside a dry run a relay may go on, and what it has published by now is of
+    // commits that the WAL read afterwards holds.
+    stream_ = client_.stream_info(relay_.stream.name);
     identity_ = wal_.identify();
     history_ = wal_.timeline_history(identity_.timeline);
-    stream_ = client_.stream_info(relay_.stream.name);
     const auto slot = source_.slot(relay_.source.slot).facts;
     const auto start =
         decide(gather_facts(relay_, client_, stream_, identity_, history_, row_, epochs_, slot));
@@ -170,6 +175,8 @@ class Repair {
     scan_->observe([&](const ReceivedEvent& event) { take(event); });
     (void)scan_->read_to_end();
     content_.behind = report_.voided.size() + report_.torn;
+    const auto read = std::max(newest_read_seq_, content_.same_incarnation ? row_.mark.seq : 0);
+    content_.gone_behind = stream_->last_seq - std::min(read, stream_->last_seq);
   }
 
   std::optional<OrdinalRange> newest_hole() const {
@@ -184,6 +191,11 @@ class Repair {
   // Where nothing else is carried, an event behind the checkpoint without its row was never
   // committed here, whatever both servers say: a restored backup reuses LSNs.
   void judge() {
+    judge_stream();
+    if (report_.needs_word) report_.suggested = suggestion();
+  }
+
+  void judge_stream() {
     if (report_.voided.empty() && !(is_provable() && unproven_)) return;
     if (report_.reason.empty() && !gap_.empty())
       report_.reason = "durable_events_lost: the stream lacks " + gap_ +
@@ -196,35 +208,57 @@ class Repair {
     if (report_.reason.empty())
       report_.reason = "history_differs: the stream holds events that this source does not have";
     report_.needs_word = true;
-    report_.suggested = suggestion();
+  }
+
+  // Deleted messages do not come back: a word that gives up more than anything speaks against is
+  // asked for twice.
+  void require_word_is_meant() const {
+    const auto least = report_.suggested.value_or(row_.mark.ordinal);
+    if (*options_.void_after >= least || options_.void_more || begun_) return;
+    throw Failure(
+        ErrorKind::kConfiguration,
+        "--void-after " + std::to_string(*options_.void_after) + " gives up ordinals up to " +
+            std::to_string(least) +
+            " as well, which nothing says are void: their messages would be deleted",
+        "--void-after " + std::to_string(least) + "; or, where you know better, add --void-more");
   }
 
   void take(const ReceivedEvent& event) {
+    if (event.seq > content_.last_seq) return;  // published meanwhile
     const auto& place = event.place;
     const auto ordinal = place.ordinal;
     content_.highest_ordinal = std::max(content_.highest_ordinal, ordinal);
     highest_epoch_ = std::max(highest_epoch_, place.epoch);
+    newest_read_seq_ = event.seq;
     if (content_.first_ordinal == 0) {
       content_.first_ordinal = event.hole ? event.hole->first : ordinal;
       if (content_.first_ordinal > 1) gone_until_us_ = place.fingerprint.commit_time_us;
     }
-    if (ordinal != 0 && report_.voided.empty() && (!void_after_ || ordinal <= *void_after_) &&
-        is_history(event) && follows(event)) {
+    ours_end_ = ours_end_ || ordinal == 0 || !is_history(event) || !follows(event);
+    if (!ours_end_) {
       previous_ = place;
       // A row change has no id to prove it by.
       if (event.id.empty() && ordinal > row_.mark.ordinal && !unproven_row_change_)
         unproven_row_change_ = ordinal;
+      if (place.last) ours_ = ordinal;
+      if (place.last && ordinal > row_.mark.ordinal) ends_.push_back(ordinal);
+    }
+    if (!ours_end_ && is_kept(ordinal)) {
       ++report_.torn;
       if (!place.last) return;
       report_.torn = 0;
       content_.kept_seq = event.seq;
       content_.kept_ordinal = ordinal;
       newest_kept_us_ = place.fingerprint.commit_time_us;
-      if (ordinal > row_.mark.ordinal) ends_.push_back(ordinal);
       return;
     }
     report_.voided.push_back({event.seq, ordinal, ordinal == 0 ? "" : place.position.to_string(),
                               event.subject, event.id});
+  }
+
+  // By the operator's word, where there is one.
+  bool is_kept(std::uint64_t ordinal) const {
+    return report_.voided.empty() && (!void_after_ || ordinal <= *void_after_);
   }
 
   // What a relay can have written behind the message before. Messages before the checkpoint that
@@ -243,14 +277,20 @@ class Repair {
              std::to_string(place.ordinal - 1);
       return false;
     }
-    gone_until_us_ = place.fingerprint.commit_time_us;
+    if (is_kept(place.ordinal)) gone_until_us_ = place.fingerprint.commit_time_us;
     return true;
   }
 
-  // Of commits that this server has had.
+  // Of commits that this server has had, under settings that it knows: an epoch that the row lacks
+  // was opened by a relay of the server before a promotion. The row forgets older ones only as far
+  // as its mark.
   bool is_history(const ReceivedEvent& event) const {
-    return history_.contains(event.place.position.timeline, event.place.position.commit_lsn) &&
-           event.place.position.commit_lsn <= identity_.flushed;
+    const auto& place = event.place;
+    if (!history_.contains(place.position.timeline, place.position.commit_lsn) ||
+        place.position.commit_lsn > identity_.flushed)
+      return false;
+    return place.ordinal <= row_.mark.ordinal ||
+           std::ranges::find(known_epochs_, place.epoch) != known_epochs_.end();
   }
 
   void note_unproven(std::uint64_t ordinal) {
@@ -280,13 +320,16 @@ class Repair {
   }
 
   // A fork and a foreign message say where the history ends. Where LSNs were used again only the
-  // rows do: the end of the last transaction before the first event without one.
-  std::uint64_t suggestion() const {
+  // rows do: the end of the last transaction before the first event without one. Nothing: no
+  // message can be read that would say it. Never depends on the operator's word.
+  std::optional<std::uint64_t> suggestion() const {
     if (unproven_ && gap_.empty() && (is_provable() || !exact_)) {
       const auto end = std::ranges::lower_bound(ends_, *unproven_);
       return end == ends_.begin() ? row_.mark.ordinal : *std::prev(end);
     }
-    return content_.kept_ordinal;
+    if (ours_) return ours_;
+    if (content_.first_ordinal == 0) return std::nullopt;
+    return content_.first_ordinal - 1;
   }
 
   // A transaction that began after the newest event known to be published was committed, or after
@@ -403,6 +446,7 @@ class Repair {
 
   Checkpoint row_;
   Epochs epochs_;
+  std::vector<std::uint32_t> known_epochs_;
   SystemIdentity identity_;
   TimelineHistory history_{1};
   std::optional<wire::StreamInfo> stream_;
@@ -412,6 +456,9 @@ class Repair {
   std::optional<StreamScan> scan_;
   StreamContent content_;
   std::optional<std::uint64_t> unproven_;
+  bool ours_end_ = false;              // what is read now is not this source's history any more
+  std::optional<std::uint64_t> ours_;  // where its last whole transaction ends
+  std::uint64_t newest_read_seq_ = 0;
   std::string gap_;     // ordinals behind the checkpoint that the stream lacks
   bool exact_ = false;  // the servers say where the history ends
   std::optional<std::uint64_t> unproven_row_change_;

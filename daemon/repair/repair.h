@@ -26,6 +26,7 @@ struct RepairOptions {
   bool dry_run = false;
   // The operator's word that events with a higher ordinal are void: the source never had them.
   std::optional<std::uint64_t> void_after;
+  bool void_more = false;  // also where nothing says that all of them are
 };
 
 struct VoidMessage {
@@ -39,7 +40,9 @@ struct VoidMessage {
 struct RepairReport {
   std::string reason;                      // what is wrong; empty: nothing is
   bool needs_word = false;                 // it is repaired only with void_after
-  std::optional<std::uint64_t> suggested;  // for void_after: the newest ordinal that is surely ours
+  bool word_given = false;                 // now, or to a repair that has begun
+  std::optional<std::uint64_t> suggested;  // for void_after: the newest ordinal that is surely
+                                           // ours; nothing: none could be told
   RepairPlan plan;
   std::vector<OutboxRow> missing;     // rows to be sent again
   std::uint64_t present = 0;          // rows that the stream holds

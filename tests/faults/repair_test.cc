@@ -461,6 +461,69 @@ TEST_F(Repair, TakesBackAForeignMessage) {
   expect_exact();
 }
 
+// Only its sequence is left, and nothing in the stream is void: the word is asked for all the same.
+TEST_F(Repair, NamesTheLastGoodOrdinalWhereTheForeignMessageWasDeleted) {
+  for (int i = 0; i < 10; ++i) emit(1);
+  catch_up(unconfirmed());
+  nats_client().publish("shop.intruder", "hello");
+  expect_halt(kForeignMessage, unconfirmed());
+  nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", 11}});
+  emit(2);
+  expect_halt(kForeignMessage, unconfirmed());
+  EXPECT_EQ(repair({}, unconfirmed()), 1) << output();
+  EXPECT_NE(output().find("--void-after 10 "), std::string::npos) << output();
+  // A slip of the finger deletes nothing.
+  EXPECT_EQ(repair({"--void-after", "1"}, unconfirmed()), 78) << output();
+  EXPECT_NE(output().find("--void-more"), std::string::npos) << output();
+  EXPECT_EQ(nats_client().read_stream(kStream).size(), 10U);
+  EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
+  ASSERT_EQ(repair({"--void-after", "10"}, unconfirmed()), 0) << output();
+  catch_up();
+  expect_exact();
+}
+
+// As a paused relay leaves it, whose epoch the promoted server's row does not have.
+TEST_F(Repair, TakesBackAMessageOfAnEpochThatTheRowDoesNotKnow) {
+  emit(10);
+  catch_up(unconfirmed());
+  auto position = *nats_client().read_stream(kStream).back().header("Postrider-Position");
+  // "v1 10 timeline/lsn/index xid time 1 last"
+  position.replace(position.rfind(" 1 last"), 7, " 7 last");
+  position.replace(position.rfind('/') + 1, 8, "00000020");
+  position.replace(position.find("10"), 2, "11");
+  nats_client().publish("shop.e", "x", {{"Postrider-Position", position}});
+  expect_halt(kForeignMessage, unconfirmed());
+  EXPECT_EQ(repair({}, unconfirmed()), 1) << output();
+  EXPECT_NE(output().find("delete      1 void messages"), std::string::npos) << output();
+  EXPECT_NE(output().find("--void-after 10 "), std::string::npos) << output();
+  ASSERT_EQ(repair({"--void-after", "10"}, unconfirmed()), 0) << output();
+  emit(3);
+  catch_up();
+  expect_exact();
+}
+
+// The newest message is gone, and the fork lies behind all that can be read.
+TEST_F(Repair, NamesTheLastReadableOrdinalWhereThePromotedServersTailIsGone) {
+  sql("ALTER SYSTEM SET restore_command = 'false'");
+  emit(10);
+  ASSERT_NO_FATAL_FAILURE(carry_until_confirmed());
+  for (int i = 0; i < 5; ++i) emit(1);
+  catch_up(unconfirmed());
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kFast));
+  std::ofstream(postgres_.options().data / "recovery.signal").close();
+  postgres_.start();
+  ASSERT_TRUE(dev::wait_until([&] { return sql("SELECT pg_is_in_recovery()") == "f"; }, kPatience));
+  nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", 15}});
+  expect_halt(kTimelineDiverged, unconfirmed());
+  EXPECT_EQ(repair({}, unconfirmed()), 1) << output();
+  EXPECT_NE(output().find("--void-after 14 "), std::string::npos) << output();
+  // A read model may have applied ordinal 15: it is not given again.
+  EXPECT_NE(output().find("hole        ordinals 15-15"), std::string::npos) << output();
+  ASSERT_EQ(repair({"--void-after", "14"}, unconfirmed()), 0) << output();
+  catch_up();
+  expect_exact();
+}
+
 TEST_F(Repair, DoesNotDeleteWhereTheStreamForbidsIt) {
   nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
                                            {"subjects", {"shop.>"}},
@@ -499,7 +562,7 @@ TEST_P(RepairKilledAt, IsDoneByTheNextRun) {
   emit(30);
   const std::string point = GetParam();
   RelayProcess killed(write_config(quick(), "killed"), folder_ / "killed.log", point + "=kill",
-                      {"--void-after", "43"}, "repair");
+                      {"--void-after", "43", "--void-more"}, "repair");
   ASSERT_EQ(killed.wait(kPatience), 128 + SIGKILL) << "not reached; " << killed.log();
   emit(3);
   if (point == "repair.after_commit") {
@@ -510,7 +573,7 @@ TEST_P(RepairKilledAt, IsDoneByTheNextRun) {
       // The word was given.
       ASSERT_EQ(repair(), 0) << output();
     } else {
-      ASSERT_EQ(repair({"--void-after", "43"}), 0) << output();
+      ASSERT_EQ(repair({"--void-after", "43", "--void-more"}), 0) << output();
     }
     catch_up();
   }
