@@ -121,6 +121,9 @@ void add_repair(CLI::App& app, CommandLine& line) {
                      "Your word that events with a higher ordinal are void: they are deleted");
   repair->add_flag("--void-more", command->void_more,
                    "With --void-after: also where it gives up more than the dry run names");
+  repair->add_flag(
+      "--resend", command->resend,
+      "Also where nothing is known to be wrong: a new slot, and what the stream lacks");
   repair->add_flag("--json", command->json, "One JSON object");
   repair->callback([&line, command] {
     line.run = [command](const Config& config) { return run_repair(config, *command); };

@@ -63,6 +63,7 @@ struct RepairCommand {
   bool dry_run = false;
   std::optional<std::uint64_t> void_after;
   bool void_more = false;
+  bool resend = false;
   bool json = false;
 };
 int run_repair(const Config& config, const RepairCommand& command);

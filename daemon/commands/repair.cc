@@ -13,9 +13,10 @@ int run_repair(const Config& config, const RepairCommand& command) {
   options.dry_run = command.dry_run;
   options.void_after = command.void_after;
   options.void_more = command.void_more;
+  options.resend = command.resend;
   const auto report = repair(options);
   std::cout << (command.json ? to_json(report, options) : to_text(report, options));
-  const bool fine = report.reason.empty();
+  const bool fine = report.reason.empty() && report.missing.empty();
   const bool whole =
       report.uncertain == 0 &&
       std::ranges::all_of(report.backfills, [](const auto& b) { return b.problem.empty(); });

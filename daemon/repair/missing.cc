@@ -27,6 +27,13 @@ void find_missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events, 
   }
 }
 
+std::uint64_t count_lost(const std::vector<OutboxRow>& missing, std::uint64_t passed_xid,
+                         std::int64_t since_us) {
+  return static_cast<std::uint64_t>(std::ranges::count_if(missing, [&](const OutboxRow& row) {
+    return row.xid < passed_xid && row.created_us > since_us;
+  }));
+}
+
 std::optional<std::uint64_t> first_unproven(const std::vector<OutboxRow>& rows,
                                             const std::vector<StoredEvent>& events,
                                             std::uint64_t durable) {

@@ -21,6 +21,12 @@ struct MissingRows {
 void find_missing(std::vector<OutboxRow> rows, std::vector<StoredEvent> events, std::uint64_t keep,
                   std::optional<std::int64_t> horizon_us, MissingRows& into);
 
+// Of rows that are missing, how many the slot will never send: their transactions have ids below
+// `passed_xid` (SlotState), and began after the stream's oldest message was committed at
+// `since_us`, so that they are not older than the source. The others may be on their way.
+[[nodiscard]] std::uint64_t count_lost(const std::vector<OutboxRow>& missing,
+                                       std::uint64_t passed_xid, std::int64_t since_us);
+
 // The lowest ordinal above `durable` whose event has no row: from there on the stream may hold what
 // this source never committed. Nothing: every event has its row.
 [[nodiscard]] std::optional<std::uint64_t> first_unproven(const std::vector<OutboxRow>& rows,

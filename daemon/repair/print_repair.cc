@@ -33,6 +33,18 @@ void list_rows(std::string& text, const RepairReport& report) {
   text += more(report.missing.size());
 }
 
+// A relay that is behind looks the same.
+std::string could_not_tell(const RepairReport& report, const RepairOptions& options) {
+  std::string text = "source " + options.relay.source.name + ": " +
+                     std::to_string(report.missing.size()) + " events are not in stream " +
+                     options.relay.stream.name + ", and may be on their way\n";
+  list_rows(text, report);
+  return text +
+         "nothing was changed. Let the relay catch up (postrider relay --until-caught-up) and ask "
+         "again.\nWhat is missing then, or where the relay halts, was left out by a publication:\n"
+         "  postrider repair --resend\n";
+}
+
 void list_void(std::string& text, const RepairReport& report) {
   if (report.torn > 0)
     text += "delete      " + std::to_string(report.torn) +
@@ -76,9 +88,10 @@ std::string ask_for_word(const RepairReport& report) {
 
 std::string to_text(const RepairReport& report, const RepairOptions& options) {
   const std::string source = "source " + options.relay.source.name;
-  if (report.reason.empty())
+  if (report.reason.empty() && report.missing.empty())
     return "nothing to repair: " + source + " and stream " + options.relay.stream.name +
            " fit together\n";
+  if (report.reason.empty()) return could_not_tell(report, options);
   std::string text = source + ": " + report.reason + "\n";
   list_void(text, report);
   if (report.plan.hole)

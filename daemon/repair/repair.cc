@@ -127,7 +127,9 @@ class Repair {
     stream_ = client_.stream_info(relay_.stream.name);
     identity_ = wal_.identify();
     history_ = wal_.timeline_history(identity_.timeline);
-    const auto slot = source_.slot(relay_.source.slot).facts;
+    const auto state = source_.slot(relay_.source.slot);
+    passed_xid_ = state.facts.exists ? state.passed_xid : 0;
+    const auto& slot = state.facts;
     const auto start =
         decide(gather_facts(relay_, client_, stream_, identity_, history_, row_, epochs_, slot));
     std::optional<Error> error;
@@ -192,7 +194,22 @@ class Repair {
   // committed here, whatever both servers say: a restored backup reuses LSNs.
   void judge() {
     judge_stream();
+    judge_rows();
     if (report_.needs_word) report_.suggested = suggestion();
+  }
+
+  // Rows that the stream lacks may be a relay's backlog. They are not where the slot has passed
+  // them: a publication that left them out, and that was accepted since, leaves no other trace.
+  void judge_rows() {
+    if (!report_.reason.empty()) return;
+    const auto lost =
+        oldest_us_ ? count_lost(report_.missing, passed_xid_, *oldest_us_) : std::uint64_t{0};
+    if (lost > 0)
+      report_.reason = "durable_events_lost: the stream lacks " + std::to_string(lost) +
+                       " events that were committed before what the slot has confirmed: it will "
+                       "not send them";
+    else if (options_.resend)
+      report_.reason = "--resend: a new slot, and the stream gets what it lacks";
   }
 
   void judge_stream() {
@@ -230,6 +247,7 @@ class Repair {
     content_.highest_ordinal = std::max(content_.highest_ordinal, ordinal);
     highest_epoch_ = std::max(highest_epoch_, place.epoch);
     newest_read_seq_ = event.seq;
+    if (!oldest_us_ && ordinal != 0) oldest_us_ = place.fingerprint.commit_time_us;
     if (content_.first_ordinal == 0) {
       content_.first_ordinal = event.hole ? event.hole->first : ordinal;
       if (content_.first_ordinal > 1) gone_until_us_ = place.fingerprint.commit_time_us;
@@ -459,8 +477,10 @@ class Repair {
   bool ours_end_ = false;              // what is read now is not this source's history any more
   std::optional<std::uint64_t> ours_;  // where its last whole transaction ends
   std::uint64_t newest_read_seq_ = 0;
-  std::string gap_;     // ordinals behind the checkpoint that the stream lacks
-  bool exact_ = false;  // the servers say where the history ends
+  std::optional<std::int64_t> oldest_us_;  // commit time of the oldest message
+  std::uint64_t passed_xid_ = 0;           // the slot sends nothing of transactions below it
+  std::string gap_;                        // ordinals behind the checkpoint that the stream lacks
+  bool exact_ = false;                     // the servers say where the history ends
   std::optional<std::uint64_t> unproven_row_change_;
   std::optional<PositionHeader> previous_;
   std::optional<std::int64_t>

@@ -27,6 +27,8 @@ struct RepairOptions {
   // The operator's word that events with a higher ordinal are void: the source never had them.
   std::optional<std::uint64_t> void_after;
   bool void_more = false;  // also where nothing says that all of them are
+  // Also where nothing is known to be wrong: a new slot, and what the stream lacks is sent again.
+  bool resend = false;
 };
 
 struct VoidMessage {
@@ -44,7 +46,7 @@ struct RepairReport {
   std::optional<std::uint64_t> suggested;  // for void_after: the newest ordinal that is surely
                                            // ours; nothing: none could be told
   RepairPlan plan;
-  std::vector<OutboxRow> missing;     // rows to be sent again
+  std::vector<OutboxRow> missing;     // rows to be sent again; without a reason, a backlog perhaps
   std::uint64_t present = 0;          // rows that the stream holds
   std::uint64_t uncertain = 0;        // rows that may have aged out of the stream: not sent
   std::vector<VoidMessage> voided;    // messages to be deleted: not this source's history

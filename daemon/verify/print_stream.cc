@@ -38,6 +38,8 @@ std::string to_text(const StreamVerdict& verdict, const StreamNames& names) {
   std::snprintf(took, sizeof took, "%.1f s\n", seconds(verdict));
   out << "  " << took;
   if (!verdict.could_not_say.empty()) out << "COULD NOT SAY: " << verdict.could_not_say << '\n';
+  if (verdict.differs() && verdict.counts.missing > 0 && verdict.could_not_say.empty())
+    out << "  lost events: `postrider repair --resend` sends them again, with the relay stopped\n";
   if (verdict.differs())
     out << "DIFFERS\n";
   else if (verdict.could_not_say.empty())

@@ -101,10 +101,11 @@ void ReplicationConnection::receive_notice(void* self, const PGresult* result) {
 
 void ReplicationConnection::throw_on_fatal_notice() const {
   if (fatal_notice_.empty()) return;
-  throw Failure(ErrorKind::kPublicationMissing, "the server warns: " + fatal_notice_,
-                "create the publication again with `postrider migrate up`; rows committed while it "
-                "was missing are not decoded, `postrider repair` sends them: docs/operating.md, "
-                "\"publication missing\"");
+  throw Failure(
+      ErrorKind::kPublicationMissing, "the server warns: " + fatal_notice_,
+      "create the publication again with `postrider migrate up`; rows committed while it "
+      "was missing are not decoded, `postrider repair --resend` sends them: docs/operating.md, "
+      "\"publication missing\"");
 }
 
 void ReplicationConnection::throw_lost(const std::string& what) const {
@@ -120,8 +121,8 @@ void ReplicationConnection::throw_result(const PGresult* result, const std::stri
     throw Failure(
         ErrorKind::kPublicationMissing, text,
         "create the publication again with `postrider migrate up`; WAL from before is decoded "
-        "with the catalog of its time: where this halts again, `postrider repair` "
-        "(docs/operating.md, \"publication missing\")");
+        "with the catalog of its time: where this halts again, `postrider repair --resend` makes a "
+        "new slot and sends what the stream lacks (docs/operating.md, \"publication missing\")");
   if (state == kUndefinedObject)
     throw Failure(ErrorKind::kSlotMissing, text, "see docs/operating.md, \"slot lost\"");
   if (state == kObjectNotInPrerequisiteState)

@@ -113,8 +113,9 @@ void require_publication(const PublicationState& publication, const std::string&
                   name +
                       "was altered since the relay last knew it: events committed meanwhile may "
                       "not have been decoded",
-                  "`postrider repair` sends what the stream lacks; or, where nothing was committed "
-                  "meanwhile, as the owner: SELECT outbox.accept_publication('<source>'): " +
+                  "`postrider repair` sends what the stream lacks. (As the owner, SELECT "
+                  "outbox.accept_publication('<source>') lets the relay go on without what was "
+                  "committed meanwhile, and never where the publication was dropped): " +
                       see);
 }
 
@@ -265,7 +266,11 @@ SlotState Source::slot(const std::string& slot_name) {
                   "coalesce(database, '') <> current_database() AS other_database, "
                   "coalesce(pg_current_wal_lsn() - restart_lsn, 0)::bigint AS retained, "
                   // A column only from PostgreSQL 17 on.
-                  "coalesce((to_jsonb(s)->>'failover')::boolean, false) AS failover "
+                  "coalesce((to_jsonb(s)->>'failover')::boolean, false) AS failover, "
+                  // The newest id with these low 32 bits that was given out.
+                  "(SELECT coalesce(newest - (newest - catalog_xmin::text::bigint) % 4294967296, "
+                  "0) FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint) "
+                  "AS x (newest)) AS passed_xid "
                   "FROM pg_replication_slots s WHERE slot_name = $1",
                   slot_name);
     if (rows.empty()) return state;
@@ -280,6 +285,7 @@ SlotState Source::slot(const std::string& slot_name) {
     state.facts.lost = state.wal_status == "lost";
     state.restart_lsn = to_lsn(row["restart_lsn"]);
     state.retained_bytes = get<std::int64_t>(row, "retained");
+    state.passed_xid = get<std::uint64_t>(row, "passed_xid");
     if (!row["active_pid"].is_null()) state.active_pid = get<int>(row, "active_pid");
     return state;
   });

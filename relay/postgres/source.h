@@ -30,6 +30,9 @@ struct SlotState {
   Lsn restart_lsn;
   std::string wal_status;           // as pg_replication_slots says
   std::int64_t retained_bytes = 0;  // WAL kept for the slot
+  // Every transaction with a lower id, epoch included, had ended before what is confirmed: the slot
+  // sends nothing of it any more.
+  std::uint64_t passed_xid = 0;
 };
 
 struct LockHolder {

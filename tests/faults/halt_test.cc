@@ -307,6 +307,11 @@ TEST_F(Halt, OnAnEventThatTheBrokerCannotTake) {
 class AlteredPublication : public Halt {
  protected:
   void alter(const std::string& change) { sql("ALTER PUBLICATION postrider " + change); }
+  int repair(std::vector<std::string> arguments = {}) {
+    arguments.insert(arguments.begin(),
+                     {"repair", "--config", write_config(quick(), "repair").string()});
+    return postrider(arguments);
+  }
   // docs/operating.md, "publication missing": events that the stream lacks are emitted again.
   void emit_again_what_the_stream_lacks() {
     std::string held;
@@ -336,10 +341,67 @@ TEST_F(AlteredPublication, IsRefusedWithItsRemedyThoughItWasPutBack) {
   emit(3);
   expect_halt(31, "was altered");
   EXPECT_EQ(last_seq(), 10U);
-  // As the remedy says.
+  // The word of somebody who did not look.
   sql("SELECT outbox.accept_publication('shop')");
   catch_up();
-  emit_again_what_the_stream_lacks();
+  EXPECT_EQ(last_seq(), 13U);
+  EXPECT_EQ(repair(), 1) << output();
+  EXPECT_NE(output().find("5 events are not in stream"), std::string::npos) << output();
+  EXPECT_NE(output().find("postrider repair --resend"), std::string::npos) << output();
+  ASSERT_EQ(repair({"--resend"}), 0) << output();
+  catch_up();
+  expect_everything_in_the_stream();
+  EXPECT_EQ(last_seq(), 18U);
+  EXPECT_EQ(repair(), 0) << output();
+}
+
+// Then nobody's word is needed: they cannot be on their way.
+TEST_F(AlteredPublication, WhatItLeftOutIsKnownToBeLostOnceTheSlotHasPassedIt) {
+  emit(10);
+  catch_up();
+  alter("DROP TABLE outbox.events");
+  app_sql("SELECT count(outbox.emit('lost', to_jsonb(g))) FROM generate_series(1, 5) g");
+  alter("ADD TABLE outbox.events");
+  sql("SELECT outbox.accept_publication('shop')");
+  {
+    const auto relay = start_relay();
+    // The slot learns what has ended from a record that a checkpoint writes.
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          emit(1);
+          sql("CHECKPOINT");
+          return sql("SELECT catalog_xmin::text::bigint > (SELECT max(xid::text::bigint) FROM "
+                     "outbox.events WHERE subject = 'lost') FROM pg_replication_slots "
+                     "WHERE slot_name = 'postrider_shop'") == "t";
+        },
+        kPatience))
+        << relay->log();
+    EXPECT_EQ(postrider({"verify", "stream", "--config", write_config(quick(), "verify").string()}),
+              1);
+    EXPECT_NE(output().find("postrider repair --resend"), std::string::npos) << output();
+    relay->kill();
+  }
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("the stream lacks 5 events that were committed before"),
+            std::string::npos)
+      << output();
+  catch_up();
+  expect_everything_in_the_stream();
+}
+
+// WAL is decoded with the catalog of its time: no word makes up for a publication that was away.
+TEST_F(AlteredPublication, ThatWasDroppedAndAcceptedIsPassedByARepair) {
+  emit(10);
+  catch_up();
+  sql("DROP PUBLICATION postrider");
+  emit(5);
+  ASSERT_EQ(postrider({"migrate", "up", "--config", write_config(quick(), "up").string()}), 0);
+  sql("SELECT outbox.accept_publication('shop')");
+  emit(3);
+  for (int round = 0; round < 2; ++round) expect_halt(31, "postrider repair --resend");
+  EXPECT_EQ(repair(), 1) << output();
+  EXPECT_NE(output().find("postrider repair --resend"), std::string::npos) << output();
+  ASSERT_EQ(repair({"--resend"}), 0) << output();
   catch_up();
   expect_everything_in_the_stream();
   EXPECT_EQ(last_seq(), 18U);

@@ -53,6 +53,10 @@ TEST(MissingRows, WhatIsGivenUpIsMissingHoweverOldItIs) {
   EXPECT_EQ(found.rows.size(), 1U);
 }
 
+TEST(LostRows, AreThoseThatTheSlotHasPassedAndThatTheSourceHad) {
+  EXPECT_EQ(count_lost({row(1, 500, 99), row(2, 500, 100), row(3, 400, 98)}, 100, 400), 1U);
+}
+
 TEST(FirstUnproven, IsTheFirstBehindTheCheckpointWithoutItsRow) {
   const std::vector<OutboxRow> rows = {row(1), row(2)};
   EXPECT_FALSE(first_unproven(rows, {event(3, 4), event(1, 5), event(2, 6)}, 4));
