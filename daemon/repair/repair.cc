@@ -367,9 +367,7 @@ class Repair {
   }
 
   void carry_out(RepairRow& row) {
-    if (const auto publication = source_.publication(relay_.source.publication);
-        !publication.problem.empty())
-      require_publication(publication, row_.publication_version);  // throws, with the remedy
+    require_publications();
     require_deletable();
     POSTRIDER_FAILPOINT("repair.before_begin");
     row.begin({report_.plan.next_ordinal - 1, report_.plan.good, void_after_}, kWriterTimeout);
@@ -421,6 +419,22 @@ class Repair {
             "stop who uses it (pg_replication_slots.active_pid) and run the repair again");
       (void)wake_.wait_for(kPoll);
     }
+  }
+
+  // A new slot decodes with them as they are, and the row vouches for that. What the capture
+  // publication should hold only `migrate up` knows: what is left of it must not pass for it.
+  void require_publications() {
+    if (const auto publication = source_.publication(relay_.source.publication);
+        !publication.problem.empty())
+      require_publication(publication, row_.publication_version);  // throws, with the remedy
+    if (!epochs_.any_captures()) return;
+    const auto problem = source_.capture_problem(relay_.source.name);
+    if (!problem.empty())
+      throw Failure(ErrorKind::kPublicationMissing,
+                    "publication \"" + capture_publication(relay_.source.publication) + "\" " +
+                        problem + ": a repair would go on without what it has lost",
+                    "`postrider migrate up` publishes what [[capture]] names; then run the repair "
+                    "again (docs/capture.md, \"An altered publication\")");
   }
 
   void require_deletable() const {

@@ -189,12 +189,6 @@ std::vector<OrderedBackfill> RepairRow::finish(const RepairedRow& row, const Rep
     move_rows(tx, missing, by_commit_time);
     POSTRIDER_FAILPOINT("repair.after_rows");
     auto ordered = order_backfills(tx, source_, outboxes);
-    if (!sql::exec(tx,
-                   "SELECT 1 FROM outbox.checkpoint c JOIN pg_publication p ON p.pubname = "
-                   "c.publication || '_capture' WHERE c.source = $1",
-                   source_)
-             .empty())
-      sql::exec(tx, "SELECT outbox.accept_capture($1)", source_);
     // A place behind a hole, or behind the newest message: it names none. The slot vouches for the
     // rest.
     require_unfenced(sql::exec(

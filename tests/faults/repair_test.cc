@@ -680,6 +680,40 @@ TEST_F(RepairReplica, IsReplacedByABackfill) {
   EXPECT_EQ(verify(), 0) << output();
 }
 
+// What is left of the publication is not what should be in it: `migrate up` knows that.
+TEST_F(RepairReplica, IsRefusedWhileTheCapturePublicationIsAltered) {
+  const std::string table = "CREATE TABLE item (id int PRIMARY KEY, v int)";
+  sql(table);
+  applier_sql(table);
+  replicate("[[capture]]\ntables = [\"public.*\"]\n", "[[replica]]\n");
+  sql("GRANT SELECT, UPDATE ON item TO owner");
+  sql("INSERT INTO item SELECT g, g FROM generate_series(1, 20) g");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  sql("ALTER PUBLICATION postrider_capture DROP TABLE public.item");
+  sql("DELETE FROM item WHERE id <= 5");
+  {
+    const auto relay = start("relay");
+    EXPECT_EQ(relay->wait(kPatience), kPublicationMissing) << relay->log();
+  }
+  EXPECT_EQ(postrider({"repair", "--config", replica_config("repair")}), kPublicationMissing)
+      << output();
+  EXPECT_NE(output().find("postrider migrate up"), std::string::npos) << output();
+  EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
+  ASSERT_EQ(postrider({"migrate", "up", "--config", replica_config("up")}), 0) << output();
+  ASSERT_EQ(postrider({"repair", "--resend", "--config", replica_config("repair")}), 0) << output();
+  EXPECT_NE(output().find("backfill    public.item: ordered"), std::string::npos) << output();
+  sql("INSERT INTO item VALUES (100, 100)");
+  {
+    const auto relay = start("relay");
+    ASSERT_TRUE(dev::wait_until(
+        [&] { return sql("SELECT max(state) FROM outbox.backfill") == "complete"; }, kPatience))
+        << relay->log();
+  }
+  ASSERT_EQ(carry(), 0) << applied_log();
+  expect_same("item");
+  EXPECT_EQ(verify(), 0) << output();
+}
+
 // `migrate up` makes it again and vouches for it, but WAL from before is decoded without.
 TEST_F(RepairReplica, IsReplacedWhereItsPublicationWasDroppedAndMadeAgain) {
   const std::string table = "CREATE TABLE item (id int PRIMARY KEY, v int)";
