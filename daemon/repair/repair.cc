@@ -450,19 +450,35 @@ class Repair {
   void delete_void(RepairRow& row) {
     for (auto seq = report_.plan.last_seq; seq > report_.plan.keep_seq; --seq) {
       require_owned();
-      const auto answer = client_.request("$JS.API.STREAM.MSG.DELETE." + relay_.stream.name,
-                                          nlohmann::json{{"seq", seq}}.dump());
+      // From here until its answer we do not know whether the message is there.
+      const auto answer = request_deletion(seq, row);
       // A run before this one may have deleted it.
       if (const auto error = wire::find_api_error(answer);
           error && client_.message(relay_.stream.name, seq)) {
-        // Nothing was done yet: another word, or another user, may be given.
-        if (!begun_ && seq == report_.plan.last_seq) row.abandon();
+        if (is_first_deletion(seq)) row.abandon();
         throw Failure(ErrorKind::kNoPermission,
                       "the void message at sequence " + std::to_string(seq) +
                           " cannot be deleted: " + error->description,
                       "run the repair as a NATS user that may (--set nats.user=... or nats.creds)");
       }
       POSTRIDER_FAILPOINT("repair.after_delete");
+    }
+  }
+
+  // Where it fails nothing was done yet: another word, or another user, may be given.
+  bool is_first_deletion(std::uint64_t seq) const {
+    return !begun_ && seq == report_.plan.last_seq;
+  }
+
+  // Who lacks the right is not answered. Any other silence leaves the mark: what may be deleted yet
+  // must not look to a relay like a tail that has aged out.
+  std::string request_deletion(std::uint64_t seq, RepairRow& row) {
+    try {
+      return client_.request("$JS.API.STREAM.MSG.DELETE." + relay_.stream.name,
+                             nlohmann::json{{"seq", seq}}.dump());
+    } catch (const Failure& failure) {
+      if (failure.error().kind == ErrorKind::kNoPermission && is_first_deletion(seq)) row.abandon();
+      throw;
     }
   }
 

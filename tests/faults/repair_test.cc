@@ -22,6 +22,7 @@ constexpr int kDurableEventsLost = 25;
 constexpr int kHistoryDiffers = 26;
 constexpr int kForeignMessage = 27;
 constexpr int kPublicationMissing = 31;
+constexpr int kNoPermission = 35;
 constexpr int kRepairUnfinished = 43;
 
 class Connection {
@@ -536,6 +537,36 @@ TEST_F(Repair, DoesNotDeleteWhereTheStreamForbidsIt) {
   EXPECT_EQ(repair({"--void-after", "10"}), 28) << output();
   EXPECT_NE(output().find("deny_delete"), std::string::npos) << output();
   EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
+}
+
+// nats-server does not answer whoever lacks the right.
+TEST_F(Repair, LeavesNoMarkWhereItsUserMayNotDelete) {
+  emit(10);
+  catch_up();
+  nats_client().publish("shop.intruder", "hello");
+  expect_halt(kForeignMessage);
+  ASSERT_TRUE(nats_.stop());
+  nats_.options().settings = {
+      R"(authorization { users = [ { user: admin, password: p }, { user: relay, password: p,
+           permissions: { publish: { deny: "$JS.API.STREAM.MSG.DELETE.>" } } } ] })"};
+  nats_.start();
+  const auto password = folder_ / "password";
+  std::ofstream(password) << "p";
+  fs::permissions(password, fs::perms::owner_read);
+  auto settings = quick();
+  settings["nats.user"] = "\"relay\"";
+  settings["nats.password_file"] = "\"" + password.string() + "\"";
+  EXPECT_EQ(repair({"--void-after", "10"}, settings), kNoPermission) << output();
+  EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t")
+      << "nothing was deleted, and the word may be another";
+  settings["nats.user"] = "\"admin\"";
+  ASSERT_EQ(repair({"--void-after", "10"}, settings), 0) << output();
+  ASSERT_TRUE(nats_.stop());
+  nats_.options().settings = {};
+  nats_.start();
+  emit(5);
+  catch_up();
+  expect_exact();
 }
 
 TEST_F(Repair, IsRefusedWhileARelayRuns) {
