@@ -124,30 +124,6 @@ void require_part_room(const OpenSession& session, const RelayOptions& options) 
     require(static_cast<std::size_t>(session.stream.max_msg_size), "the stream's max_msg_size");
 }
 
-// Age takes from the stream's front: what is missing in between, behind the checkpoint, the broker
-// has lost, or somebody has deleted, with what follows it still there. Behind the end it would be
-// out of order. (A newest message that somebody deleted is counted: decide().)
-void require_no_hole(OpenSession& session, const RelayOptions& options) {
-  const auto& stream = session.stream;
-  // Another stream than the row's is decide()'s to judge.
-  if (stream.messages == 0 || stream.created != session.checkpoint.incarnation) return;
-  // Nothing that ages, and nothing that may be purged, takes from the front.
-  const bool keeps_front = stream.max_age.count() == 0 && stream.deny_purge;
-  std::uint64_t missing = keeps_front ? stream.first_seq - 1 : 0;
-  if (stream.messages <= stream.last_seq - stream.first_seq)
-    missing = std::max(missing, session.client->newest_missing(options.stream.name));
-  if (missing <= session.checkpoint.mark.seq) return;
-  if (missing == stream.last_seq && !stream.deny_delete) return;
-  throw Failure(
-      ErrorKind::kDurableEventsLost,
-      "stream \"" + options.stream.name + "\" lacks messages up to sequence " +
-          std::to_string(missing) + " that it acknowledged, and holds later ones",
-      "restore the stream from a backup that holds them, or have what is behind them sent again: "
-      "`postrider repair --dry-run` (docs/operating.md, \"durable events lost\"); the slot "
-      "still has all after " +
-          session.checkpoint.confirm_to.to_string());
-}
-
 // Goes on only behind messages that are all this source's own.
 void require_chain(OpenSession& session, const RelayOptions& options) {
   const auto foreign =
@@ -248,6 +224,30 @@ std::unique_ptr<Publisher> connect_publisher(const RelayOptions& options) {
       options.nats, "postrider relay " + options.source.name + " publisher", kConnectTimeout);
 }
 
+// Age takes from the stream's front. (A newest message that somebody deleted is counted: decide().)
+std::optional<Error> find_hole(NatsConnection& client, const wire::StreamInfo& stream,
+                               const Checkpoint& checkpoint) {
+  // Another stream than the row's is decide()'s to judge.
+  if (stream.messages == 0 || stream.created != checkpoint.incarnation) return std::nullopt;
+  std::uint64_t missing = keeps_front(stream) ? stream.first_seq - 1 : 0;
+  if (stream.messages <= stream.last_seq - stream.first_seq)
+    missing = std::max(missing, client.newest_missing(stream.name));
+  if (missing <= checkpoint.mark.seq) return std::nullopt;
+  if (missing == stream.last_seq && !stream.deny_delete) return std::nullopt;
+  return Error{
+      ErrorKind::kDurableEventsLost,
+      "stream \"" + stream.name + "\" lacks messages up to sequence " + std::to_string(missing) +
+          " that it acknowledged, and holds later ones",
+      "restore the stream from a backup that holds them, or have what is behind them sent again: "
+      "`postrider repair --dry-run` (docs/operating.md, \"durable events lost\"); the slot "
+      "still has all after " +
+          checkpoint.confirm_to.to_string()};
+}
+
+bool keeps_front(const wire::StreamInfo& stream) {
+  return stream.max_age.count() == 0 && stream.deny_purge;
+}
+
 std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint, const Epochs& epochs) {
   auto numbers = epochs.numbers();
   numbers.push_back(checkpoint.mark.epoch);
@@ -331,7 +331,8 @@ std::optional<OpenSession> open_session(const RelayOptions& options,
   if (stream) {
     require_settings(*stream, options);
     session.stream = *stream;
-    require_no_hole(session, options);
+    if (auto hole = find_hole(*session.client, *stream, session.checkpoint))
+      throw Failure(std::move(*hole));
   }
   const Facts facts = gather_facts(options, *session.client, stream, identity, session.history,
                                    session.checkpoint, session.epochs, slot.facts);

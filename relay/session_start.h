@@ -70,6 +70,13 @@ using AwaitStandbys = std::function<bool(OpenSession&)>;
                                  const Checkpoint& checkpoint, const Epochs& epochs,
                                  const SlotFacts& slot);
 
+// What is missing in the stream behind the checkpoint, with what follows it still there: the broker
+// has lost it, or somebody has deleted it, and behind the end it would be out of order.
+[[nodiscard]] std::optional<Error> find_hole(NatsConnection& client, const wire::StreamInfo& stream,
+                                             const Checkpoint& checkpoint);
+// Nothing that ages, and nothing that may be purged, takes from the front.
+[[nodiscard]] bool keeps_front(const wire::StreamInfo& stream);
+
 // Whose messages may stand in the stream behind the durable one: the row's, and that one's.
 [[nodiscard]] std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint,
                                                       const Epochs& epochs);

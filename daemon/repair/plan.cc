@@ -9,6 +9,7 @@ namespace {
 // ordinal tell what the stream's last sequence must have held: they rise together.
 std::uint64_t good_ordinal(const Checkpoint& row, const StreamContent& stream) {
   if (stream.kept_seq != 0) return stream.kept_ordinal;
+  if (stream.lost_front) return 0;
   if (stream.first_ordinal != 0) return stream.first_ordinal - 1;  // gone by age
   if (!stream.exists || !stream.same_incarnation) return 0;
   const auto& mark = row.mark;

@@ -21,6 +21,7 @@ struct StreamContent {
   bool same_incarnation = false;    // as the checkpoint row's
   std::uint64_t first_seq = 0;      // of the stream
   std::uint64_t first_ordinal = 0;  // of any message that can be read
+  bool lost_front = false;          // the broker lost what stood before that, it did not age out
   std::uint64_t last_seq = 0;       // of the stream
   std::uint64_t kept_seq = 0;  // newest message that is kept, the last of its transaction; 0: none
   std::uint64_t kept_ordinal = 0;     // its ordinal

@@ -136,6 +136,7 @@ class Repair {
     if (row_.repairing)
       error = Error{ErrorKind::kRepairUnfinished, "a repair has begun and not ended", ""};
     if (!start) error = start.error();
+    if (!error && stream_) error = find_hole(client_, *stream_, row_);
     if (!error) error = publication_error(std::max(start->start_lsn, slot.confirmed));
     if (!error) return;
     if (!is_repairable(error->kind)) throw Failure(*error);
@@ -248,11 +249,9 @@ class Repair {
     highest_epoch_ = std::max(highest_epoch_, place.epoch);
     newest_read_seq_ = event.seq;
     if (!oldest_us_ && ordinal != 0) oldest_us_ = place.fingerprint.commit_time_us;
-    if (content_.first_ordinal == 0) {
-      content_.first_ordinal = event.hole ? event.hole->first : ordinal;
-      if (content_.first_ordinal > 1) gone_until_us_ = place.fingerprint.commit_time_us;
-    }
-    ours_end_ = ours_end_ || ordinal == 0 || !is_history(event) || !follows(event);
+    if (content_.first_ordinal == 0) begin_with(event);
+    ours_end_ =
+        ours_end_ || content_.lost_front || ordinal == 0 || !is_history(event) || !follows(event);
     if (!ours_end_) {
       previous_ = place;
       // A row change has no id to prove it by.
@@ -272,6 +271,19 @@ class Repair {
     }
     report_.voided.push_back({event.seq, ordinal, ordinal == 0 ? "" : place.position.to_string(),
                               event.subject, event.id});
+  }
+
+  // What is gone before the first message has aged out, or somebody removed it; or, behind the
+  // checkpoint of a stream that keeps its front, the broker has lost it like what it lacks further
+  // on (find_hole).
+  void begin_with(const ReceivedEvent& event) {
+    content_.first_ordinal = event.hole ? event.hole->first : event.place.ordinal;
+    content_.lost_front =
+        content_.same_incarnation && keeps_front(*stream_) && stream_->first_seq > row_.mark.seq + 1;
+    if (content_.lost_front)
+      gap_ = "what stood before ordinal " + std::to_string(content_.first_ordinal);
+    else if (content_.first_ordinal > 1)
+      gone_until_us_ = event.place.fingerprint.commit_time_us;
   }
 
   // By the operator's word, where there is one.
@@ -347,7 +359,7 @@ class Repair {
     }
     if (ours_) return ours_;
     if (content_.first_ordinal == 0) return std::nullopt;
-    return content_.first_ordinal - 1;
+    return content_.lost_front ? 0 : content_.first_ordinal - 1;
   }
 
   // A transaction that began after the newest event known to be published was committed, or after

@@ -569,6 +569,24 @@ TEST_F(Repair, LeavesNoMarkWhereItsUserMayNotDelete) {
   expect_exact();
 }
 
+// Of a stream that nothing may take from the front of: what follows would come before what is sent
+// again.
+TEST_F(Repair, OfAYoungStreamThatLostItsFront) {
+  for (int i = 0; i < 10; ++i) emit(1);
+  catch_up(unconfirmed());
+  for (int seq = 1; seq <= 3; ++seq) nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", seq}});
+  expect_halt(kDurableEventsLost, unconfirmed());
+  EXPECT_EQ(repair({}, unconfirmed()), 1) << output();
+  EXPECT_NE(output().find("lacks messages up to sequence 3"), std::string::npos) << output();
+  EXPECT_NE(output().find("delete      7 void messages"), std::string::npos) << output();
+  EXPECT_NE(output().find("send again  10 events"), std::string::npos) << output();
+  EXPECT_NE(output().find("--void-after 0 "), std::string::npos) << output();
+  ASSERT_EQ(repair({"--void-after", "0"}, unconfirmed()), 0) << output();
+  emit(2);
+  catch_up();
+  expect_exact();
+}
+
 TEST_F(Repair, IsRefusedWhileARelayRuns) {
   const auto relay = start_relay();
   emit(10);

@@ -80,6 +80,16 @@ TEST(RepairPlan, OfWhatBeginsInTheMiddleKeepsWhatIsGoneByAge) {
   EXPECT_EQ(plan(row(), stream), (RepairPlan{3, 3, 10, 11, OrdinalRange{4, 10}}));
 }
 
+// Nothing ages there: what stood before is sent again, too.
+TEST(RepairPlan, OfAStreamThatLostItsFrontKeepsNothing) {
+  auto stream = whole();
+  stream.first_seq = stream.first_ordinal = 8;
+  stream.lost_front = true;
+  stream.kept_seq = stream.kept_ordinal = 0;
+  stream.behind = 3;
+  EXPECT_EQ(plan(row(), stream), (RepairPlan{0, 7, 10, 11, OrdinalRange{1, 10}}));
+}
+
 TEST(RepairPlan, NeverGivesOutAnOrdinalThatARepairBeforeItSetAside) {
   auto stream = whole();  // the void ones are deleted already
   stream.kept_seq = stream.kept_ordinal = stream.highest_ordinal = 7;
