@@ -16,7 +16,8 @@ int run_repair(const Config& config, const RepairCommand& command) {
   options.resend = command.resend;
   const auto report = repair(options);
   std::cout << (command.json ? to_json(report, options) : to_text(report, options));
-  const bool fine = report.reason.empty() && report.missing.empty();
+  const bool fine =
+      report.reason.empty() && report.missing.empty() && report.mark != MarkCheck::kTooLong;
   const bool whole =
       report.uncertain == 0 &&
       std::ranges::all_of(report.backfills, [](const auto& b) { return b.problem.empty(); });

@@ -88,6 +88,10 @@ std::string ask_for_word(const RepairReport& report) {
 
 std::string to_text(const RepairReport& report, const RepairOptions& options) {
   const std::string source = "source " + options.relay.source.name;
+  if (report.reason.empty() && report.missing.empty() && report.mark == MarkCheck::kTooLong)
+    return "nothing was changed: " + source + " and stream " + options.relay.stream.name +
+           " fit together, but for the newest message: its transaction was not decoded in time.\n"
+           "A relay that is started compares it, and halts (26) where it is another.\n";
   if (report.reason.empty() && report.missing.empty())
     return "nothing to repair: " + source + " and stream " + options.relay.stream.name +
            " fit together\n";

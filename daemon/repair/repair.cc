@@ -8,6 +8,7 @@
 
 #include "base/failpoint.h"
 #include "base/wake.h"
+#include "daemon/repair/mark_check.h"
 #include "daemon/repair/missing.h"
 #include "daemon/verify/outbox_rows.h"
 #include "daemon/verify/spill.h"
@@ -29,6 +30,8 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kConnectTimeout{5'000};
 constexpr milliseconds kPoll{100};
 constexpr seconds kOwnerPatience{10};  // for a relay that has just ended, or is dead
+constexpr seconds kMarkTimeout{60};    // for WAL that is decoded up to the newest message's
+constexpr seconds kRelayPatience{3};   // beside a dry run, for a relay that holds the slot
 constexpr seconds kSlotTimeout{60};    // for transactions that are open
 constexpr seconds kWriterTimeout{60};  // for transactions that write into the wal store
 
@@ -75,6 +78,7 @@ class Repair {
       read_row();
       diagnose();
     }
+    if (report_.reason.empty()) compare_mark();
     RepairRow row(options_.owner_conninfo, relay_.source.name, row_.session, identity_.system_id);
     report_.by_commit_time = row.tracks_commit_times();
     report_.wal_store = row_.wal_store || epochs_.any_messages();
@@ -138,12 +142,34 @@ class Repair {
     if (!start) error = start.error();
     if (!error && stream_) error = find_hole(client_, *stream_, row_);
     if (!error) error = publication_error(std::max(start->start_lsn, slot.confirmed));
-    if (!error) return;
-    if (!is_repairable(error->kind)) throw Failure(*error);
-    report_.reason = std::string(info(error->kind).name) + ": " + error->context;
-    report_.needs_word = is_divergence(error->kind);
-    exact_ =
-        error->kind == ErrorKind::kTimelineDiverged || error->kind == ErrorKind::kForeignMessage;
+    if (error)
+      take_reason(*error);
+    else
+      start_ = *start;
+  }
+
+  void take_reason(const Error& error) {
+    if (!is_repairable(error.kind)) throw Failure(error);
+    report_.reason = std::string(info(error.kind).name) + ": " + error.context;
+    report_.needs_word = is_divergence(error.kind);
+    exact_ = error.kind == ErrorKind::kTimelineDiverged || error.kind == ErrorKind::kForeignMessage;
+  }
+
+  // Where commits have been written over the LSNs of others, nothing that both servers say of
+  // themselves tells: a session finds out by decoding, and so does this.
+  void compare_mark() {
+    std::vector<std::string> publications = {relay_.source.publication};
+    if (epochs_.any_captures())
+      publications.push_back(capture_publication(relay_.source.publication));
+    const bool messages = relay_.wal_store || !relay_.captures.empty() || epochs_.any_messages();
+    const auto found = check_mark(
+        {relay_.source.conninfo, "postrider_" + relay_.source.name, relay_.wal_sender_timeout},
+        relay_.source.slot, publications, messages, start_, identity_.timeline,
+        options_.dry_run ? kRelayPatience : kOwnerPatience, kMarkTimeout);
+    if (!found)
+      take_reason(found.error());
+    else
+      report_.mark = *found == MarkCheck::kBusy && !options_.dry_run ? MarkCheck::kTooLong : *found;
   }
 
   // `from`: where the relay would begin to decode.
@@ -278,8 +304,8 @@ class Repair {
   // on (find_hole).
   void begin_with(const ReceivedEvent& event) {
     content_.first_ordinal = event.hole ? event.hole->first : event.place.ordinal;
-    content_.lost_front =
-        content_.same_incarnation && keeps_front(*stream_) && stream_->first_seq > row_.mark.seq + 1;
+    content_.lost_front = content_.same_incarnation && keeps_front(*stream_) &&
+                          stream_->first_seq > row_.mark.seq + 1;
     if (content_.lost_front)
       gap_ = "what stood before ordinal " + std::to_string(content_.first_ordinal);
     else if (content_.first_ordinal > 1)
@@ -507,6 +533,7 @@ class Repair {
   Checkpoint row_;
   Epochs epochs_;
   std::vector<std::uint32_t> known_epochs_;
+  Start start_;
   SystemIdentity identity_;
   TimelineHistory history_{1};
   std::optional<wire::StreamInfo> stream_;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/repair/mark_check.h"
 #include "daemon/repair/plan.h"
 #include "daemon/repair/repair_row.h"
 #include "relay/options.h"
@@ -45,6 +46,7 @@ struct RepairReport {
   bool word_given = false;                 // now, or to a repair that has begun
   std::optional<std::uint64_t> suggested;  // for void_after: the newest ordinal that is surely
                                            // ours; nothing: none could be told
+  MarkCheck mark = MarkCheck::kHolds;      // without a reason: of what was said here and there
   RepairPlan plan;
   std::vector<OutboxRow> missing;     // rows to be sent again; without a reason, a backlog perhaps
   std::uint64_t present = 0;          // rows that the stream holds
