@@ -178,6 +178,7 @@ std::uint64_t Replay::start_of(JetStreamClient& client) const {
 
 bool Replay::carry(JetStreamClient& client) {
   if (next_ > end_) return false;
+  POSTRIDER_FAILPOINT("replay.before_read");
   const auto most = std::clamp<std::uint64_t>(kChunkBytes / client.max_payload(), 1, kMostInChunk);
   const std::uint64_t last = std::min(end_, next_ + most - 1);
   std::map<std::uint64_t, wire::StoredMessage> chunk;
@@ -244,10 +245,10 @@ void Replay::publish(wire::StoredMessage& message, const PositionHeader& place,
   ++in_flight_;
 }
 
-// What ages out while it is read must be missed. A hole that is declared, or an operator's, is
-// only counted.
+// What ages out while it is read must be missed, before the first message too. A hole that is
+// declared, or an operator's, is only counted.
 void Replay::require_unbroken(JetStreamClient& client, const PositionHeader& header) {
-  if (!before_ && !done_) return;
+  if (!before_ && !done_) return require_start(client);
   const std::uint64_t wanted = (before_ ? before_ : done_)->ordinal + 1;
   if (header.ordinal <= wanted) return;
   const auto first = client.message_from(relay_.stream.name, 1, relay_.source.name + ".>");

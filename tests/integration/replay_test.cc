@@ -143,6 +143,19 @@ TEST_F(Replay, SaysWhatTheStreamNoLongerHolds) {
   EXPECT_EQ(replay({"--from", "ordinal:11", "--until", "ordinal:12"}), 0) << log_;
 }
 
+// Nothing was copied yet, behind which a gap would show.
+TEST_F(Replay, MissesWhatAgesOutBeforeItsFirstRead) {
+  fill(30);
+  const auto process = start_replay({"--from", "ordinal:5"}, "replay.before_read=stop");
+  ASSERT_TRUE(dev::wait_until([&] { return process->stopped(); }, kPatience)) << process->log();
+  for (int seq = 1; seq <= 10; ++seq)
+    nats_client().api(std::string("STREAM.MSG.DELETE.") + kStream, {{"seq", seq}});
+  process->resume();
+  EXPECT_EQ(process->wait(kPatience), kStreamBehind) << process->log();
+  EXPECT_NE(process->log().find("begins with ordinal 11"), std::string::npos) << process->log();
+  EXPECT_TRUE(nats_client().read_stream(kCopy).empty());
+}
+
 // Killed at every step; the same command goes on, and nothing comes twice.
 TEST_F(Replay, GoesOnWhereItWasKilled) {
   fill(700);
