@@ -105,8 +105,13 @@ std::string to_text(const RepairReport& report, const RepairOptions& options) {
   list_limits(text, report);
   for (const auto& backfill : report.backfills)
     text += backfill.problem.empty()
-                ? "backfill    " + backfill.table + ": ordered; the relay sends it again whole\n"
+                ? "backfill    " + backfill.table +
+                      (report.done ? ": ordered" : ": to be ordered") +
+                      "; the relay sends it again whole\n"
                 : "backfill    " + backfill.table + ": NOT ordered: " + backfill.problem + "\n";
+  if (report.refused)
+    text +=
+        "refused     " + report.refused->context + "\n            " + report.refused->remedy + "\n";
   if (report.done)
     return text + "repaired    next ordinal " + std::to_string(report.plan.next_ordinal) +
            "; start the relay\n";
@@ -130,6 +135,7 @@ std::string to_json(const RepairReport& report, const RepairOptions& options) {
                {"backfills", Json::array()}};
   if (report.plan.hole) json["hole"] = report.plan.hole->to_string();
   if (report.suggested) json["void_after"] = *report.suggested;
+  if (report.refused) json["refused"] = report.refused->context;
   for (const auto& message : report.voided)
     json["void"].push_back({{"seq", message.seq},
                             {"ordinal", message.ordinal},

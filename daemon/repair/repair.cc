@@ -89,8 +89,12 @@ class Repair {
     judge();
     report_.word_given = void_after_.has_value();
     if (report_.needs_word && options_.void_after) require_word_is_meant();
-    if (report_.reason.empty() || options_.dry_run || (report_.needs_word && !void_after_))
+    if (report_.reason.empty()) return std::move(report_);
+    if (options_.dry_run || (report_.needs_word && !void_after_)) {
+      report_.backfills = row.tables_to_replace(report_.outboxes);
+      report_.refused = obstacle();
       return std::move(report_);
+    }
     carry_out(row);
     report_.done = true;
     return std::move(report_);
@@ -405,8 +409,7 @@ class Repair {
   }
 
   void carry_out(RepairRow& row) {
-    require_publications();
-    require_deletable();
+    if (auto refused = obstacle()) throw Failure(std::move(*refused));
     POSTRIDER_FAILPOINT("repair.before_begin");
     row.begin({report_.plan.next_ordinal - 1, report_.plan.good, void_after_}, kWriterTimeout);
     POSTRIDER_FAILPOINT("repair.after_begin");
@@ -457,6 +460,17 @@ class Repair {
             "stop who uses it (pg_replication_slots.active_pid) and run the repair again");
       (void)wake_.wait_for(kPoll);
     }
+  }
+
+  // What somebody has to put right before anything can begin.
+  std::optional<Error> obstacle() {
+    try {
+      require_publications();
+      require_deletable();
+    } catch (const Failure& failure) {
+      return failure.error();
+    }
+    return std::nullopt;
   }
 
   // A new slot decodes with them as they are, and the row vouches for that. What the capture

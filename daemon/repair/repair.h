@@ -56,7 +56,8 @@ struct RepairReport {
   bool by_commit_time = false;        // the order of what is sent again; else by transaction id
   bool wal_store = false;             // events of the wal store cannot be brought back
   std::vector<std::string> outboxes;  // outbox tables of other tools: neither can theirs
-  std::vector<OrderedBackfill> backfills;  // of captured tables
+  std::vector<OrderedBackfill> backfills;  // of captured tables: ordered, or to be ordered
+  std::optional<Error> refused;            // where nothing is done: why it could not be
   bool done = false;
 };
 

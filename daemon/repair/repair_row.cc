@@ -74,9 +74,12 @@ void move_rows(pqxx::work& tx, const std::vector<OutboxRow>& missing, bool by_co
                   "somebody has deleted some meanwhile: run the repair again");
 }
 
-std::vector<OrderedBackfill> order_backfills(pqxx::work& tx, const std::string& source,
-                                             const std::vector<std::string>& outboxes) {
-  std::vector<OrderedBackfill> ordered;
+// As SQL has it, and plain.
+using TableName = std::pair<std::string, std::string>;
+
+std::vector<TableName> captured_tables(pqxx::transaction_base& tx, const std::string& source,
+                                       const std::vector<std::string>& outboxes) {
+  std::vector<TableName> tables;
   for (const auto& row :
        sql::exec(tx,
                  "SELECT format('%I.%I', t.schemaname, t.tablename), "
@@ -84,16 +87,23 @@ std::vector<OrderedBackfill> order_backfills(pqxx::work& tx, const std::string& 
                  "JOIN pg_publication_tables t ON t.pubname = c.publication || '_capture' "
                  "WHERE c.source = $1 ORDER BY 1",
                  source)) {
-    const auto plain = row[1].as<std::string>();
-    if (std::ranges::find(outboxes, plain) != outboxes.end()) continue;
+    auto plain = row[1].as<std::string>();
+    if (std::ranges::find(outboxes, plain) == outboxes.end())
+      tables.emplace_back(row[0].as<std::string>(), std::move(plain));
+  }
+  return tables;
+}
+
+std::vector<OrderedBackfill> order_backfills(pqxx::work& tx, const std::string& source,
+                                             const std::vector<std::string>& outboxes) {
+  std::vector<OrderedBackfill> ordered;
+  for (const auto& [table, plain] : captured_tables(tx, source, outboxes)) {
     OrderedBackfill backfill{plain, {}};
     try {
       pqxx::subtransaction attempt(tx);
       // One that is under way rests on changes that the old slot had.
-      sql::exec(attempt, "SELECT outbox.backfill_decide($1, $2, 'cancel')", source,
-                row[0].as<std::string>());
-      sql::exec(attempt, "SELECT outbox.backfill_start($1, $2, NULL, true)", source,
-                row[0].as<std::string>());
+      sql::exec(attempt, "SELECT outbox.backfill_decide($1, $2, 'cancel')", source, table);
+      sql::exec(attempt, "SELECT outbox.backfill_start($1, $2, NULL, true)", source, table);
       attempt.commit();
     } catch (const pqxx::sql_error& e) {
       if (const auto state = sql::sqlstate(e); state == "40001" || state == "55P03") throw;
@@ -174,6 +184,17 @@ bool RepairRow::tracks_commit_times() {
   return run([&] {
     pqxx::nontransaction tx(*connection_);
     return tx.exec("SELECT current_setting('track_commit_timestamp') = 'on'")[0][0].as<bool>();
+  });
+}
+
+std::vector<OrderedBackfill> RepairRow::tables_to_replace(
+    const std::vector<std::string>& outboxes) {
+  return run([&] {
+    pqxx::nontransaction tx(*connection_);
+    std::vector<OrderedBackfill> tables;
+    for (auto& [table, plain] : captured_tables(tx, source_, outboxes))
+      tables.push_back({std::move(plain), {}});
+    return tables;
   });
 }
 

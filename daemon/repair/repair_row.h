@@ -53,6 +53,10 @@ class RepairRow {
   // True where the server keeps commit times, by which the rows are then ordered.
   [[nodiscard]] bool tracks_commit_times();
 
+  // Captured tables but `outboxes`, which are sent again whole.
+  [[nodiscard]] std::vector<OrderedBackfill> tables_to_replace(
+      const std::vector<std::string>& outboxes);
+
   // In one transaction: writes the rows of `missing` into the WAL again under their ids, orders a
   // replacing backfill of each captured table but `outboxes`, and makes the row vouch for the slot.
   [[nodiscard]] std::vector<OrderedBackfill> finish(const RepairedRow& row, const RepairPlan& plan,

@@ -539,6 +539,10 @@ TEST_F(Repair, DoesNotDeleteWhereTheStreamForbidsIt) {
   emit(10);
   catch_up();
   nats_client().publish("shop.intruder", "hello");
+  EXPECT_EQ(repair({"--dry-run"}), 1) << output();
+  EXPECT_NE(output().find("refused     stream \"SHOP\" was made with deny_delete"),
+            std::string::npos)
+      << output();
   EXPECT_EQ(repair({"--void-after", "10"}), 28) << output();
   EXPECT_NE(output().find("deny_delete"), std::string::npos) << output();
   EXPECT_EQ(sql("SELECT repair IS NULL FROM outbox.checkpoint"), "t") << "nothing has begun";
@@ -636,6 +640,8 @@ TEST_P(RepairKilledAt, IsDoneByTheNextRun) {
     if (point != "repair.before_begin") {
       expect_halt(kRepairUnfinished);
       // The word was given.
+      EXPECT_EQ(repair({"--dry-run"}), 1) << output();
+      EXPECT_EQ(output().find("say which events are void"), std::string::npos) << output();
       ASSERT_EQ(repair(), 0) << output();
     } else {
       ASSERT_EQ(repair({"--void-after", "43", "--void-more"}), 0) << output();
@@ -731,6 +737,8 @@ TEST_F(RepairReplica, IsReplacedByABackfill) {
   sql("DELETE FROM item WHERE id <= 20");
   sql("UPDATE item SET v = -1 WHERE id > 40");
   sql("INSERT INTO item VALUES (100, 100)");
+  EXPECT_EQ(postrider({"repair", "--dry-run", "--config", replica_config("repair")}), 1);
+  EXPECT_NE(output().find("backfill    public.item: to be ordered"), std::string::npos) << output();
   ASSERT_EQ(postrider({"repair", "--config", replica_config("repair")}), 0) << output();
   EXPECT_NE(output().find("backfill    public.item: ordered"), std::string::npos) << output();
   sql("UPDATE item SET v = -2 WHERE id = 30");
