@@ -153,7 +153,7 @@ Result<Start> start_without_tail(const Facts& facts) {
               "the stream's newest message is gone and a standby was promoted since: the " +
                   std::to_string(skip) + " messages after " + describe(c.mark) +
                   " cannot be told apart from void ones",
-              "compare the stream's messages with the outbox rows by Postrider-Id "
+              "`postrider repair --dry-run` compares the stream's messages with the outbox rows "
               "(docs/operating.md, \"timeline diverged\")"});
   return go_on_after(facts, c.mark, skip);
 }

@@ -33,8 +33,8 @@ Result<void> Resume::require_skipped(Lsn reached) const {
                   std::to_string(skip_) +
                   " more messages were published than the source has events: somebody else "
                   "published into the stream, and the messages were deleted or have aged out",
-              "begin again under a new name: which of the events are in the stream cannot be "
-              "told by counting (docs/operating.md, \"foreign message\")");
+              "`postrider repair --dry-run` reads which of the events are in the stream: counting "
+              "cannot tell (docs/operating.md, \"foreign message\")");
 }
 
 Result<void> Resume::on_begin(Lsn commit_lsn, Fingerprint fingerprint) {
@@ -68,8 +68,8 @@ Result<std::optional<std::uint64_t>> Resume::on_event(const Position& position,
     return fail(ErrorKind::kTimelineDiverged,
                 "a promotion lies between the checkpoint and the stream's unreadable tail at " +
                     position.to_string(),
-                "compare the stream's messages with the outbox rows by Postrider-Id "
-                "(docs/operating.md, \"timeline diverged\")");
+                "`postrider repair --dry-run` compares the stream's messages with the outbox rows, "
+                "and --resend sends what is missing (docs/operating.md, \"timeline diverged\")");
   // It must move with what is skipped: a checkpoint written later would else vouch for too little,
   // and the next session would skip events that were never published.
   mark_ = {mark_.seq + 1, last_ordinal_, position, fingerprint, epoch};
