@@ -347,10 +347,18 @@ class Repair {
   bool is_history(const ReceivedEvent& event) const {
     const auto& place = event.place;
     if (!history_.contains(place.position.timeline, place.position.commit_lsn) ||
-        place.position.commit_lsn > identity_.flushed)
+        place.position.commit_lsn > identity_.flushed || was_given_up(place.ordinal))
       return false;
     return place.ordinal <= row_.mark.ordinal ||
            std::ranges::find(known_epochs_, place.epoch) != known_epochs_.end();
+  }
+
+  // By a repair before this one, whose deletion the broker has lost: the row stands behind its
+  // hole.
+  bool was_given_up(std::uint64_t ordinal) const {
+    const auto hole = newest_hole();
+    return hole && !row_.mark.names_message() && row_.mark.ordinal == hole->last &&
+           ordinal >= hole->first && ordinal <= hole->last;
   }
 
   void note_unproven(std::uint64_t ordinal) {

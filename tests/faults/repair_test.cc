@@ -530,6 +530,27 @@ TEST_F(Repair, NamesTheLastReadableOrdinalWhereThePromotedServersTailIsGone) {
   expect_exact();
 }
 
+// nats-server syncs deletions lazily: a power loss soon after brings the void messages back.
+TEST_F(Repair, DeletesAgainWhatTheBrokerBringsBack) {
+  for (int i = 0; i < 10; ++i) emit(1);
+  catch_up(unconfirmed());
+  ASSERT_TRUE(nats_.stop());
+  fs::copy(nats_.store(), folder_ / "earlier", fs::copy_options::recursive);
+  nats_.start();
+  drop_slot();
+  ASSERT_EQ(repair({"--void-after", "8", "--void-more"}), 0) << output();
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  fs::remove_all(nats_.store());
+  fs::rename(folder_ / "earlier", nats_.store());
+  nats_.start();
+  expect_halt(kRepairUnfinished);
+  // As its remedy says: here the history does not speak against them.
+  ASSERT_EQ(repair({"--void-after", "8"}), 0) << output();
+  EXPECT_NE(output().find("delete      2 void messages"), std::string::npos) << output();
+  catch_up();
+  expect_exact();
+}
+
 TEST_F(Repair, DoesNotDeleteWhereTheStreamForbidsIt) {
   nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
                                            {"subjects", {"shop.>"}},
