@@ -66,8 +66,15 @@ class Mailbox final : public ErrorBox {
 
   using ErrorBox::put;
   void put(Item item) {
+    put(std::move(item), [](Item&, Item&) { return false; });
+  }
+  // Where something still waits: `join(newest, item)` says whether it has made `item` part of it.
+  // For what comes whether or not anybody takes it, which would grow without bound.
+  template <class Join>
+  void put(Item item, Join join) {
     const std::lock_guard lock(mutex_);
     const bool was_empty = items_.empty();
+    if (!was_empty && join(items_.back(), item)) return;
     items_.push_back(std::move(item));
     if (was_empty) wake();
   }

@@ -44,6 +44,8 @@ constexpr std::chrono::milliseconds kKeepAlive{1000};
 // Subscriptions.
 constexpr std::string_view kReplies = "1";
 constexpr std::string_view kNotices = "2";
+// Notices come whether or not anybody takes them, a hundred a second. Only so many are kept.
+constexpr std::size_t kMostNotices = 64;
 // Where messages follow one another this closely, those of a moment are read together: a wake-up
 // for each would take the cores from the servers.
 constexpr std::chrono::milliseconds kMoment{2};
@@ -54,6 +56,15 @@ std::uint64_t most_at_once(const Json& answer) {
   const auto limit = answer.value(Json::json_pointer("/config/max_batch"), Json());
   if (!limit.is_number_unsigned() || limit == 0) return kBatch;
   return std::min(kBatch, limit.get<std::uint64_t>());
+}
+
+// The older ones become sparse: the oldest is reached first, the newest says most.
+void keep_few(std::vector<std::string>& notices) {
+  if (notices.size() <= kMostNotices) return;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < notices.size(); ++i)
+    if (i % 2 == 0 || i + 1 == notices.size()) std::swap(notices[kept++], notices[i]);
+  notices.resize(kept);
 }
 
 }  // namespace
@@ -141,6 +152,7 @@ class StreamFeed::Reader {
   void take(const nats::Delivery& delivery) {
     if (delivery.sid == kNotices) {
       burst_.notices.emplace_back(delivery.payload);
+      keep_few(burst_.notices);
       note_size(delivery.payload.size());
       return;
     }
@@ -177,7 +189,14 @@ class StreamFeed::Reader {
 
   void hand_over() {
     if (burst_.events.empty() && burst_.notices.empty()) return;
-    inbox_->put(std::exchange(burst_, {}));
+    // Events are bounded by what is asked for; a caller that takes nothing for now, because its
+    // read model is stopped or a statement is long, finds one burst with few notices.
+    inbox_->put(std::exchange(burst_, {}), [](Burst& waiting, Burst& burst) {
+      if (!burst.events.empty()) return false;
+      std::ranges::move(burst.notices, std::back_inserter(waiting.notices));
+      keep_few(waiting.notices);
+      return true;
+    });
     burst_bytes_ = 0;
   }
 

@@ -3,10 +3,10 @@
 //
 // Not thread-safe. A thread of its own reads the socket and takes messages apart while the caller
 // works on what it has: the server need not wait for the reader, nor give it up as a slow one.
-// Memory is bounded by what is asked for: ask_for_more() only while there is room. Throws Failure;
-// afterwards the object is only good for destruction. kForeignMessage when a message is not of this
-// source's relay. Parts of a large row come one by one: progress/row_parts joins them, behind the
-// chain.
+// Memory is bounded by what is asked for: ask_for_more() only while there is room. Of notices that
+// nobody takes a few are kept, always the newest. Throws Failure; afterwards the object is only
+// good for destruction. kForeignMessage when a message is not of this source's relay. Parts of a
+// large row come one by one: progress/row_parts joins them, behind the chain.
 #pragma once
 
 #include <chrono>
