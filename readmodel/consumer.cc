@@ -4,20 +4,39 @@
 #include <cctype>
 #include <utility>
 
+#include "base/postgres/sql.h"
 #include "readmodel/applier.h"
 
 namespace postrider {
 namespace {
 
+constexpr const char* kAborted = "25P02";  // in_failed_sql_transaction
+
 class HandlerProjection final : public Projection {
  public:
   explicit HandlerProjection(Consumer::Handler handler) : handler_(std::move(handler)) {}
   [[nodiscard]] std::string name() const override { return "handler"; }
-  void apply(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events) override {
-    handler_(tx, events);
+  void apply(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events) override try {
+    handler_(dynamic_cast<pqxx::dbtransaction&>(tx), events);
+    // The COMMIT of an aborted transaction is a rollback, and no error: libpqxx would report
+    // success and the cursor here be ahead of the database's for ever.
+    tx.exec("SELECT 1");
+  } catch (const pqxx::sql_error& e) {
+    if (sql::sqlstate(e) != kAborted) throw;
+    refuse_aborted(e.what());
+  } catch (const pqxx::usage_error& e) {  // libpqxx has noticed by itself, after some statements
+    refuse_aborted(e.what());
   }
 
  private:
+  [[noreturn]] static void refuse_aborted(const std::string& what) {
+    throw pqxx::sql_error(
+        "the handler caught an SQL error, which had aborted the transaction: catch one only around "
+        "a pqxx::subtransaction (" +
+            what + ")",
+        {}, kAborted);
+  }
+
   Consumer::Handler handler_;
 };
 

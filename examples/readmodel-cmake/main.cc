@@ -16,7 +16,7 @@ void on_signal(int) {
   running->request_stop();
 }
 
-void add_orders(pqxx::transaction_base& tx, std::span<const postrider::ReceivedEvent> events) {
+void add_orders(pqxx::dbtransaction& tx, std::span<const postrider::ReceivedEvent> events) {
   for (const auto& event : events) {
     if (event.type != "OrderPlaced" || !event.key) continue;
     tx.exec("INSERT INTO customer_total AS t (customer, orders, cents) VALUES (" +

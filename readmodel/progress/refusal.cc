@@ -23,8 +23,8 @@ bool is_transient(std::string_view sqlstate) {
 }
 
 bool blames_event(std::string_view sqlstate) {
-  // Syntax error or access rule violation; no such schema.
-  return !sqlstate.starts_with("42") && sqlstate != "3F000";
+  // Syntax error or access rule violation; no such schema; a handler that caught an SQL error.
+  return !sqlstate.starts_with("42") && sqlstate != "3F000" && sqlstate != "25P02";
 }
 
 }  // namespace postrider

@@ -12,7 +12,8 @@ namespace postrider {
 [[nodiscard]] bool is_transient(std::string_view sqlstate);
 
 // False when the refusal tells of the projection rather than of the event: a function, table or
-// right is missing. Every event would be refused so, and parking one after another helps nobody.
+// right is missing, or it went on after an error that it hides. Every event would be refused so, or
+// nobody knows why this one was, and parking one after another helps nobody.
 [[nodiscard]] bool blames_event(std::string_view sqlstate);
 
 }  // namespace postrider

@@ -3,7 +3,7 @@
 //
 //   postrider::Consumer consumer(
 //       {.name = "balances", .source = "shop", .target_conninfo = "dbname=views"},
-//       [](pqxx::transaction_base& tx, std::span<const postrider::ReceivedEvent> events) {
+//       [](pqxx::dbtransaction& tx, std::span<const postrider::ReceivedEvent> events) {
 //         for (const auto& event : events) ...;  // SQL in tx
 //       });
 //   consumer.run();  // until request_stop(), from another thread or a signal handler
@@ -20,6 +20,11 @@
 // failure, a lost connection) is tried again with backoff. Anything else is a refusal of the
 // events: the read model stops there, for `postrider apply retry` or `skip`, or sets the source
 // transaction aside where park_refused is set.
+//
+// An SQL error that the handler catches has aborted `tx` all the same: nothing of it can be
+// committed, and the read model stops, whatever park_refused says, since what was caught may have
+// been passing trouble. Catch one only around a pqxx::subtransaction of `tx`, or write SQL that
+// does not fail (ON CONFLICT).
 #pragma once
 
 #include <chrono>
@@ -72,7 +77,7 @@ class Consumer {
  public:
   // Called on the thread of run(), with events of one stream in commit order.
   using Handler =
-      std::function<void(pqxx::transaction_base& tx, std::span<const ReceivedEvent> events)>;
+      std::function<void(pqxx::dbtransaction& tx, std::span<const ReceivedEvent> events)>;
 
   Consumer(ConsumerOptions options, Handler handler);
   ~Consumer();

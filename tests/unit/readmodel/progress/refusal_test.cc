@@ -16,5 +16,11 @@ TEST(Refusal, WhatTheEventItselfCausesIsNot) {
     EXPECT_FALSE(is_transient(state)) << state;
 }
 
+TEST(Refusal, BlamesNoEventForWhatTheProjectionLacksOrHides) {
+  for (const char* state : {"42883", "42P01", "42501", "3F000", "25P02"})
+    EXPECT_FALSE(blames_event(state)) << state;
+  for (const char* state : {"", "23505", "P0001"}) EXPECT_TRUE(blames_event(state)) << state;
+}
+
 }  // namespace
 }  // namespace postrider
