@@ -84,7 +84,7 @@ void ApplySession::apply_piece() {
   if (refusal) {
     open_.reset();
     // It cannot be parked either: it does not fit into memory.
-    refusal->first_ordinal = cursor_.ordinal + 1;
+    refusal->first_ordinal = open_first_ordinal_;
     if (piece.ends) refusal->last_ordinal = piece.to.ordinal;
     refusal->position = open_first_;
     target_.write_stop(*refusal, cursor_);
@@ -104,7 +104,9 @@ void ApplySession::apply_piece() {
 void ApplySession::skip_piece() {
   const auto first = pending_.events.front().place.ordinal;
   if (!open_ && first != skip_->first_ordinal) {
-    target_.clear_stop(*skip_);  // the order came too late: the cursor is elsewhere
+    spdlog::warn("read model {}: the order of {} to skip ordinal {} is void: ordinal {} comes next",
+                 options_.name, skip_->decided_by, skip_->first_ordinal, first);
+    target_.drop_stop();
     skip_.reset();
     return;
   }
@@ -133,6 +135,7 @@ ApplySession::Piece ApplySession::next_piece() const {
 
 void ApplySession::open_or_move(const Piece& piece) {
   if (!open_) {
+    open_first_ordinal_ = piece.events.front().place.ordinal;
     open_first_ = piece.events.front().place.position.to_string();
     open_ = std::make_unique<Target::Transaction>(target_, cursor_, piece.to);
   } else {

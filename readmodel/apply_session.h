@@ -114,6 +114,7 @@ class ApplySession {
   std::uint64_t one_by_one_until_ = 0;         // ordinal: a batch up to there was refused
   std::unique_ptr<Target::Transaction> open_;  // of a transaction larger than memory
   Cursor open_end_;                            // what it has moved the cursor to
+  std::uint64_t open_first_ordinal_ = 0;       // of its first event; a hole may stand before it
   std::string open_first_;                     // position of its first event
   std::uint64_t caught_up_seq_ = 0;
 

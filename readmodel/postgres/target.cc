@@ -197,6 +197,12 @@ void Target::clear_stop(const Stop& stop) {
   });
 }
 
+void Target::drop_stop() {
+  transact(*connection_, [&](pqxx::work& tx) {
+    sql::exec(tx, "DELETE FROM postrider.stopped WHERE readmodel = $1", options_.readmodel);
+  });
+}
+
 void Target::note_coverage(const CoverageNotice& notice) {
   transact(*connection_, [&](pqxx::work& tx) {
     // Nothing rests on it after a crash: the relay says it again.

@@ -83,6 +83,8 @@ class Target {
   void write_stop(const Stop& stop, const Cursor& at);
   // Carries `retry` out: an audit row, and the stop is gone.
   void clear_stop(const Stop& stop);
+  // Of an order that is void: nothing was done, and nothing is to be audited.
+  void drop_stop();
 
   // The barrier that a living verify has set. One whose setter is gone is taken away.
   [[nodiscard]] std::optional<Barrier> barrier();

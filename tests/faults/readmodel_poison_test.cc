@@ -275,6 +275,62 @@ TEST_F(Poison, LargerThanMemoryIsSkippedWhole) {
   EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.stopped"), "0");
 }
 
+// Between what is applied and it stand ordinals that a repair has given up.
+TEST_F(Poison, LargerThanMemoryBehindAHoleIsSkipped) {
+  constexpr std::uint64_t kGivenUp = 3;
+  (void)ledger_config("batch_bytes = 16384");
+  begin();
+  poison("x");
+  emit({"a"});
+  app_sql(
+      "BEGIN; SELECT count(outbox.emit('e', jsonb_build_object('t', repeat('p', 100000)), 'p')) "
+      "FROM generate_series(1, 80); SELECT outbox.emit('e', '{}', 'x'); COMMIT");
+  emit({"b"});
+  catch_up();
+  auto client = nats_client();
+  auto messages = client.read_stream(kStream);
+  ASSERT_EQ(messages.size(), 83U);
+  client.api("STREAM.DELETE.SHOP");
+  client.api("STREAM.CREATE.SHOP",
+             {{"name", kStream}, {"subjects", {"shop.>"}}, {"storage", "file"}});
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    for (auto& [name, value] : messages[i].headers) {
+      const std::string from = "v1 " + std::to_string(i + 1) + " ";
+      if (i == 0 || name != "Postrider-Position") continue;
+      ASSERT_TRUE(value.starts_with(from)) << value;
+      value = "v1 " + std::to_string(i + 1 + kGivenUp) + value.substr(from.size() - 1);
+    }
+    if (i == 1) messages[i].headers.emplace_back("Postrider-Hole", "2-4");
+    client.publish(messages[i].subject, messages[i].data, messages[i].headers);
+  }
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2 + kGivenUp)) << applier->log();
+  EXPECT_EQ(entries(), "a");
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(83 + kGivenUp)) << applier->log();
+  EXPECT_EQ(entries(), "ab");
+  EXPECT_EQ(target_sql("SELECT string_agg(DISTINCT action, ' ') FROM postrider.audit"), "skip");
+}
+
+// What was ordered for another place than the one that comes next.
+TEST_F(Poison, AnOrderToSkipThatIsVoidIsNoRetry) {
+  begin();
+  poison("x");
+  emit({"a", "x", "b"});
+  catch_up();
+  {
+    const auto applier = apply();
+    ASSERT_TRUE(stopped_at(2)) << applier->log();
+  }
+  target_sql(
+      "UPDATE postrider.stopped SET first_ordinal = 1, decision = 'skip', decided_by = 'me'");
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(2)) << applier->log();
+  EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.audit"), "0");
+  EXPECT_NE(applier->log().find("is void"), std::string::npos) << applier->log();
+  EXPECT_EQ(entries(), "a");
+}
+
 TEST_F(Poison, ParkSetsTheWholeTransactionAside) {
   (void)ledger_config("on_poison = \"park\"");
   begin();

@@ -66,6 +66,7 @@ void Target::write_stop(const Stop& stop, const Cursor&) {
 }
 
 void Target::clear_stop(const Stop&) {}
+void Target::drop_stop() {}
 
 std::optional<Barrier> Target::barrier() {
   session_of(generation_);
