@@ -111,14 +111,24 @@ void ApplySession::skip_piece() {
     return;
   }
   const Piece piece = next_piece();
-  open_or_move(piece);
   Stop part = *skip_;
   part.first_ordinal = first;
   part.last_ordinal = piece.to.ordinal;
-  open_->set_aside(part, piece.events, "skip");
+  std::string at = "setting aside";
+  auto refusal = attempt(options_.name, at, [&] {
+    open_or_move(piece);
+    open_->set_aside(part, piece.events, "skip");
+    if (piece.ends) open_->commit();
+  });
   last_statement_ = now_;
+  if (refusal) {
+    open_.reset();
+    refusal->first_ordinal = skip_->first_ordinal;
+    refusal->last_ordinal = skip_->last_ordinal;
+    refusal->position = skip_->position;
+    stop_undone(*refusal, "skipped");
+  }
   if (piece.ends) {
-    open_->settle();
     spdlog::warn("read model {}: skipped ordinals {} to {}, ordered by {}", options_.name,
                  skip_->first_ordinal, part.last_ordinal, skip_->decided_by);
     skip_.reset();
@@ -166,15 +176,32 @@ void ApplySession::on_refusal(const Stop& refusal, std::size_t transactions, std
   throw Failure(poison(options_.name, refusal, "refuses"));
 }
 
+// What the database refuses to keep: without its audit row nothing is left out, and a person is
+// told why instead of waiting for a database that is well.
+void ApplySession::stop_undone(Stop& refusal, const char* done) {
+  refusal.error = std::string("the transaction could not be ") + done + ": " + refusal.error;
+  target_.write_stop(refusal, cursor_);
+  throw Failure(poison(options_.name, refusal, "stops at"));
+}
+
 void ApplySession::park(const Stop& refusal, std::size_t events) {
-  spdlog::error("read model {}: parked the transaction of ordinals {} to {}: {}: {}", options_.name,
-                refusal.first_ordinal, refusal.last_ordinal, refusal.projection, refusal.error);
   const Cursor to = pending_.ends.front();
-  Target::Transaction tx(target_, cursor_, to);
-  tx.set_aside(refusal, {pending_.events.data(), events}, "park");
-  tx.settle();
+  std::string at = "setting aside";
+  auto again = attempt(options_.name, at, [&] {
+    Target::Transaction tx(target_, cursor_, to);
+    tx.set_aside(refusal, {pending_.events.data(), events}, "park");
+    tx.commit();
+  });
+  if (again) {
+    again->first_ordinal = refusal.first_ordinal;
+    again->last_ordinal = refusal.last_ordinal;
+    again->position = refusal.position;
+    stop_undone(*again, "parked");
+  }
   cursor_ = to;
   drop_applied(1, events);
+  spdlog::error("read model {}: parked the transaction of ordinals {} to {}: {}: {}", options_.name,
+                refusal.first_ordinal, refusal.last_ordinal, refusal.projection, refusal.error);
   board_.update([&](ReadModelStatus& status) {
     ++status.parked_total;
     status.cursor = cursor_;

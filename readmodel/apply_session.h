@@ -84,6 +84,7 @@ class ApplySession {
   void skip_piece();
   void on_refusal(const Stop& refusal, std::size_t transactions, std::size_t events);
   void park(const Stop& refusal, std::size_t events);
+  [[noreturn]] void stop_undone(Stop& refusal, const char* done);
   void look_while_stopped();
   void drop_applied(std::size_t transactions, std::size_t events);
   void note_coverage();

@@ -296,37 +296,39 @@ void Target::Transaction::note_coverage(const CoverageNotice& notice) {
 }
 
 void Target::Transaction::set_aside(const Stop& stop, std::span<const ReceivedEvent> events,
-                                    const char* action) {
-  translated([&] {
-    const bool park = std::string_view(action) == "park";
-    EventArrays arrays;
-    for (const auto& event : events) arrays.add(event);
-    const auto& name = target_.options_.readmodel;
-    const auto columns = arrays.take();
-    std::apply(
-        [&](const auto&... c) {
+                                    const char* action) try {
+  const bool park = std::string_view(action) == "park";
+  EventArrays arrays;
+  for (const auto& event : events) arrays.add(event);
+  const auto& name = target_.options_.readmodel;
+  const auto columns = arrays.take();
+  std::apply(
+      [&](const auto&... c) {
+        sql::exec(*tx_,
+                  std::string("INSERT INTO postrider.audit (by, action, readmodel, "
+                              "first_ordinal, last_ordinal, detail, events) "
+                              "SELECT coalesce(nullif($13::text, ''), session_user), $14::text, "
+                              "$15::text, $16::bigint, $17::bigint, $18::text, ") +
+                      kToEvents,
+                  c..., stop.decided_by, action, name, number(stop.first_ordinal),
+                  number(stop.last_ordinal), stop.projection + ": " + stop.error);
+        if (park)
           sql::exec(*tx_,
-                    std::string("INSERT INTO postrider.audit (by, action, readmodel, "
-                                "first_ordinal, last_ordinal, detail, events) "
-                                "SELECT coalesce(nullif($13::text, ''), session_user), $14::text, "
-                                "$15::text, $16::bigint, $17::bigint, $18::text, ") +
+                    std::string("INSERT INTO postrider.parked (readmodel, first_ordinal, "
+                                "last_ordinal, projection, sqlstate, error, events) "
+                                "SELECT $13::text, $14::bigint, $15::bigint, $16::text, $17::text, "
+                                "$18::text, ") +
                         kToEvents,
-                    c..., stop.decided_by, action, name, number(stop.first_ordinal),
-                    number(stop.last_ordinal), stop.projection + ": " + stop.error);
-          if (park)
-            sql::exec(
-                *tx_,
-                std::string("INSERT INTO postrider.parked (readmodel, first_ordinal, "
-                            "last_ordinal, projection, sqlstate, error, events) "
-                            "SELECT $13::text, $14::bigint, $15::bigint, $16::text, $17::text, "
-                            "$18::text, ") +
-                    kToEvents,
-                c..., name, number(stop.first_ordinal), number(stop.last_ordinal), stop.projection,
-                stop.sqlstate, stop.error);
-        },
-        columns);
-    sql::exec(*tx_, "DELETE FROM postrider.stopped WHERE readmodel = $1", name);
-  });
+                    c..., name, number(stop.first_ordinal), number(stop.last_ordinal),
+                    stop.projection, stop.sqlstate, stop.error);
+      },
+      columns);
+  sql::exec(*tx_, "DELETE FROM postrider.stopped WHERE readmodel = $1", name);
+} catch (const pqxx::sql_error& e) {
+  // A right or a table that is missing has a remedy of its own.
+  const Error error = translate_target(e);
+  if (error.kind != ErrorKind::kPostgresUnavailable) throw Failure(error);
+  throw;
 }
 
 void Target::Transaction::heartbeat() {

@@ -101,6 +101,7 @@ class Target {
     void move(const Cursor& from, const Cursor& to);
     void note_coverage(const CoverageNotice& notice);
     // Sets the events aside; with `action` "skip" the audit row keeps them, else table parked does.
+    // What the database refuses is thrown as by commit().
     void set_aside(const Stop& stop, std::span<const ReceivedEvent> events, const char* action);
     void heartbeat();
     // What the database refuses here (a deferred constraint) is thrown as pqxx::sql_error, for

@@ -331,6 +331,39 @@ TEST_F(Poison, AnOrderToSkipThatIsVoidIsNoRetry) {
   EXPECT_EQ(entries(), "a");
 }
 
+// Without its audit row nothing is left out, and a person is told why.
+TEST_F(Poison, WhatTheTargetRefusesToSetAsideStopsWithTheReason) {
+  begin();
+  target_sql(
+      "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "RAISE EXCEPTION 'no room'; END $$;"
+      "CREATE TRIGGER refuse BEFORE INSERT ON postrider.audit FOR EACH ROW WHEN (NEW.action <> "
+      "'retry') EXECUTE FUNCTION public.refuse()");
+  const auto says = [&](const std::string& what) {
+    return target_says("SELECT first_ordinal || ' ' || (error LIKE '%" + what +
+                           "%no room%') || coalesce(decision, '') FROM postrider.stopped",
+                       "2 true");
+  };
+  poison("x");
+  emit({"a", "x", "b"});
+  catch_up();
+  {
+    const auto applier = apply();
+    ASSERT_TRUE(stopped_at(2)) << applier->log();
+    ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+    ASSERT_TRUE(says("could not be skipped")) << applier->log();
+  }
+  (void)ledger_config("on_poison = \"park\"");
+  ASSERT_EQ(command({"retry", "ledger"}), 0) << output();
+  const auto applier = apply();
+  ASSERT_TRUE(says("could not be parked")) << applier->log();
+  EXPECT_EQ(entries(), "a");
+  target_sql("DROP TRIGGER refuse ON postrider.audit");
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(3)) << applier->log();
+  EXPECT_EQ(entries(), "ab");
+}
+
 TEST_F(Poison, ParkSetsTheWholeTransactionAside) {
   (void)ledger_config("on_poison = \"park\"");
   begin();
