@@ -64,7 +64,8 @@ void refuse_row_changes(pqxx::transaction_base& tx, const replica::Options& repl
   for (const auto& row : sql::exec(
            tx,
            "SELECT e.subject, coalesce(e.type, '') FROM postrider.parked p, "
-           "unnest(p.events) e WHERE p.readmodel = $1 AND p.first_ordinal = $2 AND e.id IS NULL",
+           "unnest(p.events) e WHERE p.readmodel = $1 AND p.first_ordinal = $2 AND e.id IS NULL "
+           "AND NOT e.headers ? 'Postrider-Id'",
            readmodel, ordinal)) {
     ReceivedEvent event;
     event.subject = row[0].as<std::string>();

@@ -364,6 +364,61 @@ TEST_F(Poison, WhatTheTargetRefusesToSetAsideStopsWithTheReason) {
   EXPECT_EQ(entries(), "ab");
 }
 
+// docs/outbox-tables.md: the id is of any type.
+TEST_F(Poison, AnIdThatIsNoUuidIsAppliedParkedAndSkipped) {
+  std::string setup = kSetup;
+  const std::string strict = "id uuid NOT NULL UNIQUE";
+  setup.replace(setup.find(strict), strict.size(), "id uuid");
+  write_setup(setup);
+  (void)ledger_config("on_poison = \"park\"");
+  app_sql(
+      "CREATE TABLE legacy (id text PRIMARY KEY, aggregatetype text NOT NULL, aggregateid text, "
+      "type text, payload text)");
+  auto settings = quick();
+  settings["migrate.conninfo"] = "\"" + superuser() + "\"";
+  const auto path = write_config(settings, "legacy");
+  std::ofstream(path, std::ios::app)
+      << "[[outbox]]\ntable = \"public.legacy\"\ncontent_type = \"application/json\"\n";
+  ASSERT_EQ(postrider({"migrate", "up", "--config", path.string()}), 0) << output();
+  const auto carry = [&] {
+    RelayProcess relay(path, folder_ / "legacy.log", {}, {"--until-caught-up"});
+    ASSERT_EQ(relay.wait(kPatience), 0) << relay.log();
+  };
+  carry();
+  ASSERT_EQ(command({"--until-caught-up"}), 0) << output();
+  poison("x");
+  const std::string id = "00000000-0000-0000-0000-00000000000a";
+  app_sql("BEGIN; INSERT INTO legacy VALUES ('7', 'e', 'a', 't', '{}'), ('" + id +
+          "', 'e', 'b', 'insert', '{}'); COMMIT");
+  app_sql("INSERT INTO legacy VALUES ('" + std::string(36, '-') + "', 'e', 'x', 'insert', '{bad')");
+  app_sql("INSERT INTO legacy VALUES ('8', 'e', 'c', 't', '{bad')");
+  ASSERT_NO_FATAL_FAILURE(carry());
+  {
+    const auto applier = apply();
+    ASSERT_TRUE(applied(4)) << applier->log();
+  }
+  EXPECT_EQ(entries(), "abc");
+  EXPECT_EQ(target_sql("SELECT string_agg(coalesce(id::text, '-'), ' ' ORDER BY ordinal) "
+                       "FROM ledger.entry"),
+            "- " + id + " -");
+  EXPECT_EQ(target_sql("SELECT (events[1].id IS NULL) || (events[1].headers ->> 'Postrider-Id') || "
+                       "convert_from(events[1].payload_bytes, 'UTF8') FROM postrider.parked"),
+            "true" + std::string(36, '-') + "{bad");
+  heal();
+  ASSERT_EQ(command({"retry", "ledger", "--parked"}), 0) << output();
+  EXPECT_EQ(entries(), "abxc");
+  (void)ledger_config();
+  poison("y");
+  app_sql("INSERT INTO legacy VALUES ('9', 'e', 'y', 't', '{}')");
+  ASSERT_NO_FATAL_FAILURE(carry());
+  const auto applier = apply();
+  ASSERT_TRUE(stopped_at(5)) << applier->log();
+  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  ASSERT_TRUE(applied(5)) << applier->log();
+  EXPECT_EQ(target_sql("SELECT events[1].headers::text FROM postrider.audit WHERE action = 'skip'"),
+            "{\"Postrider-Id\": \"9\"}");
+}
+
 TEST_F(Poison, ParkSetsTheWholeTransactionAside) {
   (void)ledger_config("on_poison = \"park\"");
   begin();
