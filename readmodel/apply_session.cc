@@ -268,7 +268,7 @@ void ApplySession::apply_batch(std::size_t transactions, std::size_t events) try
       at = projection->name();
       projection->apply(tx.sql(), batch);
     }
-    if (const auto notice = coverage_.take_reached(to)) tx.note_coverage(*notice);
+    if (const auto notice = coverage_.reached(to)) tx.note_coverage(*notice);
     at = "commit";
     POSTRIDER_FAILPOINT("apply.before_commit");
     tx.commit();
@@ -283,6 +283,7 @@ void ApplySession::apply_batch(std::size_t transactions, std::size_t events) try
     return;
   }
   cursor_ = to;
+  (void)coverage_.take_reached(to);
   drop_applied(transactions, events);
   board_.update([&](ReadModelStatus& status) {
     ++status.batches_total;

@@ -17,28 +17,40 @@ void Coverage::on_notice(CoverageNotice notice) {
   if (waiting_.size() > kMost) waiting_.erase(waiting_.begin() + 1);
 }
 
-std::optional<CoverageNotice> Coverage::take_reached(const Cursor& cursor) {
-  std::optional<CoverageNotice> reached;
-  while (!waiting_.empty()) {
-    const auto& notice = waiting_.front();
-    if (notice.incarnation != cursor.incarnation && !(cursor.is_none() && notice.ordinal == 0)) {
-      waiting_.pop_front();  // of a stream that is not the one read
-      continue;
-    }
-    if (notice.ordinal > cursor.ordinal) break;
-    // Equal ordinals of two histories would differ here: then the notice is not ours to believe.
-    if (notice.ordinal < cursor.ordinal || notice.position == cursor.position ||
-        notice.ordinal == 0)
-      reached = std::move(waiting_.front());
-    waiting_.pop_front();
+Coverage::Passed Coverage::passed(const Cursor& cursor) const {
+  Passed passed;
+  for (const auto& notice : waiting_) {
+    const bool own =
+        notice.incarnation == cursor.incarnation || (cursor.is_none() && notice.ordinal == 0);
+    if (own && notice.ordinal > cursor.ordinal) break;
+    // One of a stream that is not the one read goes, and says nothing. Equal ordinals of two
+    // histories would differ here: then the notice is not ours to believe.
+    if (own && (notice.ordinal < cursor.ordinal || notice.position == cursor.position ||
+                notice.ordinal == 0))
+      passed.newest = &notice;
+    ++passed.count;
   }
-  if (!reached) return std::nullopt;
-  const bool more =
-      reached->timeline > timeline_ || (reached->timeline == timeline_ && reached->lsn > covered_);
-  if (!more) return std::nullopt;
-  timeline_ = reached->timeline;
-  covered_ = reached->lsn;
-  return reached;
+  const auto* newest = passed.newest;
+  if (newest &&
+      (newest->timeline < timeline_ || (newest->timeline == timeline_ && newest->lsn <= covered_)))
+    passed.newest = nullptr;
+  return passed;
+}
+
+std::optional<CoverageNotice> Coverage::reached(const Cursor& cursor) const {
+  const auto* newest = passed(cursor).newest;
+  return newest ? std::optional(*newest) : std::nullopt;
+}
+
+std::optional<CoverageNotice> Coverage::take_reached(const Cursor& cursor) {
+  const auto found = passed(cursor);
+  std::optional<CoverageNotice> newest;
+  if (found.newest) newest = *found.newest;
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(found.count));
+  if (!newest) return std::nullopt;
+  timeline_ = newest->timeline;
+  covered_ = newest->lsn;
+  return newest;
 }
 
 }  // namespace postrider

@@ -52,6 +52,20 @@ TEST(Coverage, ARepeatedOrOlderNoticeSaysNothing) {
   EXPECT_EQ(reached(coverage, 5), 110U);
 }
 
+// The batch that wrote it may be refused at its commit.
+TEST(Coverage, ANoticeThatWasOnlyLookedAtIsStillThere) {
+  Coverage coverage;
+  coverage.on_notice(notice(5, 100));
+  coverage.on_notice(notice(8, 120));
+  EXPECT_FALSE(coverage.reached(cursor(4)));
+  ASSERT_TRUE(coverage.reached(cursor(8)));
+  EXPECT_EQ(coverage.reached(cursor(8))->lsn.value, 120U);
+  EXPECT_EQ(coverage.covered().value, 0U);
+  EXPECT_EQ(reached(coverage, 5), 100U) << "a shorter batch, after the refusal";
+  EXPECT_EQ(reached(coverage, 8), 120U);
+  EXPECT_FALSE(coverage.reached(cursor(8)));
+}
+
 TEST(Coverage, ANoticeOfAnotherStreamIsNotBelieved) {
   Coverage coverage;
   coverage.on_notice(notice(5, 100, "B"));
