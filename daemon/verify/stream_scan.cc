@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "relay/route/cloud_events.h"
+
 namespace postrider {
 namespace {
 
@@ -154,7 +156,11 @@ void StreamScan::take(const ReceivedEvent& event) {
       std::string_view(event.subject).substr(options_.source.name.size() + 1);
   StoredEvent stored{};
   stored.id = *id;
-  stored.content = digest_of(subject, event.payload);
+  // relay.format may have been another one for a part of the stream: the message says by itself.
+  const auto inside = event.content_type == kCloudEventsJson
+                          ? structured_payload(event.payload, event.id, options_.source.name)
+                          : std::nullopt;
+  stored.content = digest_of(subject, inside ? *inside : event.payload);
   stored.ordinal = event.place.ordinal;
   stored.xid = event.place.fingerprint.xid;
   events_.add(partition_of(*id), stored);

@@ -52,9 +52,10 @@ bool is_json(std::string_view text) {
          nlohmann::json::accept(text);
 }
 
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 void append_base64(std::string_view bytes, std::string& out) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   out.reserve(out.size() + (bytes.size() + 2) / 3 * 4 + 2);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
@@ -62,8 +63,33 @@ void append_base64(std::string_view bytes, std::string& out) {
     for (std::size_t j = 0; j < 3; ++j)
       group = group << 8U | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
     for (std::size_t j = 0; j < 4; ++j)
-      out += j <= count ? kDigits[group >> (18 - 6 * j) & 0x3FU] : '=';
+      out += j <= count ? kBase64[group >> (18 - 6 * j) & 0x3FU] : '=';
   }
+}
+
+// Nothing where it is no base64 of append_base64's.
+std::optional<std::string> from_base64(std::string_view text) {
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3);
+  if (text.size() % 4 != 0) return std::nullopt;
+  for (std::size_t i = 0; i < text.size(); i += 4) {
+    std::uint32_t group = 0;
+    std::size_t padding = 0;
+    for (const char c : text.substr(i, 4)) {
+      if (c == '=') {
+        group <<= 6U;
+        ++padding;
+        continue;
+      }
+      const auto digit = kBase64.find(c);
+      if (digit == std::string_view::npos || padding > 0) return std::nullopt;
+      group = group << 6U | static_cast<std::uint32_t>(digit);
+    }
+    if (padding > 2 || (padding > 0 && i + 4 != text.size())) return std::nullopt;
+    for (std::size_t j = 0; j < 3 - padding; ++j)
+      bytes += static_cast<char>(group >> (16 - 8 * j) & 0xFFU);
+  }
+  return bytes;
 }
 
 void append_member(std::string_view name, std::string_view value, std::string& body) {
@@ -132,6 +158,28 @@ void write_structured(const AssembledEvent& event, const Headers& headers, std::
   body += ",\"data_base64\":\"";
   append_base64(outbox.payload, body);
   body += "\"}";
+}
+
+std::optional<std::string> structured_payload(std::string_view body, std::string_view id,
+                                              std::string_view source) {
+  constexpr std::string_view kData = ",\"data\":";
+  constexpr std::string_view kBytes = ",\"data_base64\":\"";
+  std::string begin;
+  append_member("specversion", "1.0", begin);
+  append_member("id", id, begin);
+  begin.append(",\"source\":\"/postrider/").append(source).append("\",");
+  if (!body.starts_with(begin) || !body.ends_with('}')) return std::nullopt;
+  // Before it stand texts in JSON, whose quotes are escaped: the first place is the true one.
+  const auto data = body.find(kData);
+  const auto bytes = body.find(kBytes);
+  if (data < bytes) {
+    const auto from = data + kData.size();
+    return std::string(body.substr(from, body.size() - from - 1));
+  }
+  if (bytes == std::string_view::npos || !body.ends_with("\"}")) return std::nullopt;
+  const auto from = bytes + kBytes.size();
+  if (from + 2 > body.size()) return std::nullopt;
+  return from_base64(body.substr(from, body.size() - from - 2));
 }
 
 void append_binary(const AssembledEvent& event, Headers& headers) {

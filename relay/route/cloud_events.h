@@ -28,6 +28,13 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 // Writes the JSON object over `body`, reusing its memory. `headers` are the event's own, checked.
 void write_structured(const AssembledEvent& event, const Headers& headers, std::string& body);
 
+// The event's payload, byte for byte, out of what write_structured() made of the event with that id
+// for the relay of `source`; nothing for any other text, also for a CloudEvents object that a
+// service has sent as its payload.
+[[nodiscard]] std::optional<std::string> structured_payload(std::string_view body,
+                                                            std::string_view id,
+                                                            std::string_view source);
+
 // Appends the ce- headers to the event's own.
 void append_binary(const AssembledEvent& event, Headers& headers);
 

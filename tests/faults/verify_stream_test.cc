@@ -154,6 +154,41 @@ TEST_F(VerifyStream, FindsAReorderedPairAndAChangedPayload) {
   EXPECT_EQ(faults(), 1) << said_;
 }
 
+TEST_F(VerifyStream, ComparesThePayloadInsideACloudEvent) {
+  make_unguarded_stream();
+  const auto emit_kinds = [&] {
+    emit(1, 2);
+    app_sql(
+        "SELECT outbox.emit_bytes('b', '\\x00ff', content_type => 'image/png'), "
+        "outbox.emit_bytes('e', '', content_type => 'text/plain'), "
+        "outbox.emit_bytes('c', '{\"specversion\":\"1.0\",\"data\":1}', "
+        "content_type => 'application/cloudevents+json'), "
+        "outbox.emit('j', '{\"n\": 1.50, \"data\": [1]}', 'k')");
+  };
+  // The settings may change in the middle of a stream.
+  for (const char* format : {"\"cloudevents\"", "\"cloudevents-binary\"", "\"plain\""}) {
+    emit_kinds();
+    auto settings = quick();
+    settings["relay.format"] = format;
+    catch_up(settings);
+    ASSERT_EQ(verify(), kEqual) << format << said_;
+  }
+  EXPECT_EQ(said_["matched"], 18);
+  forge([](auto& messages) {
+    auto& data = messages[5].data;
+    const auto at = data.find("1.50");
+    ASSERT_NE(at, std::string::npos) << data;
+    data.replace(at, 4, "1.51");
+    auto& bytes = messages[2].data;
+    const auto base64 = bytes.find("AP8=");
+    ASSERT_NE(base64, std::string::npos) << bytes;
+    bytes.replace(base64, 4, "AP4=");
+  });
+  ASSERT_EQ(verify(), kDiffers) << said_;
+  EXPECT_EQ(faults("altered"), 2) << said_;
+  EXPECT_EQ(faults(), 2) << said_;
+}
+
 TEST_F(VerifyStream, FindsAnEventMovedToAnotherTransaction) {
   make_unguarded_stream();
   {

@@ -79,6 +79,31 @@ TEST_F(CloudEventsTest, WhatIsNotJsonIsBase64) {
   EXPECT_EQ(structured()["data_base64"], "MQ==");
 }
 
+TEST_F(CloudEventsTest, ThePayloadComesOutOfAStructuredEventAsItWentIn) {
+  event_.key = R"(x,"data":{"n":0},)";
+  event_.type = R"(,"data_base64":")";
+  for (const std::string& payload :
+       {std::string("{}"), std::string(R"({"a":1,"data":{"n": 1.50},"data_base64":"eA=="})"),
+        std::string("{"), std::string("{}\0x", 4), std::string(), std::string("a"),
+        std::string("ab"), std::string(R"(,"data":x)"), std::string(R"(,"data_base64":"eA==")")}) {
+    event_.payload = payload;
+    ASSERT_TRUE(encode(assembled_, 12, message_));
+    EXPECT_EQ(structured_payload(message_.payload, "id-1", "shop"), payload);
+    const std::string whole(message_.payload);
+    EXPECT_FALSE(structured_payload(whole, "id-2", "shop")) << "a service's own";
+    EXPECT_FALSE(structured_payload(whole, "id-1", "bank"));
+  }
+  for (
+      const char* text :
+      {"", "{}", R"({"specversion":"1.0","id":"id-1","source":"/postrider/shop",})",
+       R"({"specversion":"1.0","id":"id-1","source":"/postrider/shop","data_base64":"})",
+       R"({"specversion":"1.0","id":"id-1","source":"/postrider/shop","data_base64":"e"})",
+       R"({"specversion":"1.0","id":"id-1","source":"/postrider/shop","data_base64":"e==="})",
+       R"({"specversion":"1.0","id":"id-1","source":"/postrider/shop","data_base64":"eA==eA=="})",
+       R"({"specversion":"1.0","id":"id-1","source":"/postrider/shop","data_base64":"e\u0041=="})"})
+    EXPECT_FALSE(structured_payload(text, "id-1", "shop")) << text;
+}
+
 TEST_F(CloudEventsTest, BinaryPutsAttributesInEncodedHeaders) {
   epoch_.settings.format = EventFormat::kCloudEventsBinary;
   event_.id = "id-2";
