@@ -42,7 +42,14 @@ named AS (
     JOIN pg_catalog.pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
   UNION SELECT 'table ' || c.oid::regclass, c.relnamespace FROM dependents d
     JOIN pg_catalog.pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-    AND c.relkind NOT IN ('i', 'I', 't'))
+    AND c.relkind NOT IN ('i', 'I', 't')
+  -- In no schema. The new tables would not be in it, and its subscribers would hear nothing more.
+  UNION SELECT 'publication ' || quote_ident(p.pubname), 0::oid FROM inside i
+    JOIN pg_catalog.pg_publication_rel r ON i.class = 'pg_class'::regclass AND r.prrelid = i.oid
+    JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+  UNION SELECT 'publication ' || quote_ident(p.pubname), 0::oid FROM ns
+    JOIN pg_catalog.pg_publication_namespace s ON s.pnnspid = ns.oid
+    JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid)
 SELECT string_agg(what, ', ' ORDER BY what) FROM named WHERE ns <> (SELECT oid FROM ns)
   AND ns <> 'pg_toast'::regnamespace)";
 

@@ -271,7 +271,13 @@ TEST_F(Rebuild, RefusesWhatItCouldNotSwap) {
   target_sql("CREATE SCHEMA reports; CREATE VIEW reports.v AS SELECT key FROM ledger.entry");
   EXPECT_EQ(command({"rebuild", "ledger"}), 78) << output();
   EXPECT_NE(output().find("view reports.v"), std::string::npos) << output();
-  target_sql("DROP VIEW reports.v; CREATE SCHEMA ledger__rebuild");
+  target_sql("DROP VIEW reports.v; CREATE PUBLICATION feed FOR TABLE ledger.entry");
+  EXPECT_EQ(command({"rebuild", "ledger"}), 78) << output();
+  EXPECT_NE(output().find("publication feed"), std::string::npos) << output();
+  target_sql("ALTER PUBLICATION feed SET TABLES IN SCHEMA ledger");
+  EXPECT_EQ(command({"rebuild", "ledger"}), 78) << output();
+  EXPECT_NE(output().find("publication feed"), std::string::npos) << output();
+  target_sql("DROP PUBLICATION feed; CREATE SCHEMA ledger__rebuild");
   EXPECT_EQ(command({"rebuild", "ledger"}), 78) << output();
   EXPECT_NE(output().find("ledger__rebuild"), std::string::npos) << output();
   target_sql("DROP SCHEMA ledger__rebuild; REVOKE CREATE ON DATABASE views FROM applier");
