@@ -26,6 +26,10 @@ class HandlerProjection final : public Projection {
     refuse_aborted(e.what());
   } catch (const pqxx::usage_error& e) {  // libpqxx has noticed by itself, after some statements
     refuse_aborted(e.what());
+  } catch (const std::exception&) {
+    throw;
+  } catch (...) {
+    throw std::runtime_error("it threw something that is no std::exception");
   }
 
  private:
@@ -40,7 +44,34 @@ class HandlerProjection final : public Projection {
   Consumer::Handler handler_;
 };
 
+bool is_name(std::string_view text, std::string_view more, std::size_t longest) {
+  return !text.empty() && text.size() <= longest && std::ranges::all_of(text, [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || more.find(c) != more.npos;
+  });
+}
+
+// What a configuration file is held to, too. Found later, it would be tried again for ever, as if
+// the database were unavailable.
+void require_valid(const ConsumerOptions& options) {
+  const auto require = [](bool valid, const char* what) {
+    if (!valid)
+      throw ConsumerError(std::string(info(ErrorKind::kConfiguration).name),
+                          std::string("ConsumerOptions::") + what);
+  };
+  constexpr std::size_t kLongestName = 40;
+  constexpr std::size_t kLongestStream = 64;
+  require(is_name(options.name, "_", kLongestName), "name must match [a-z0-9_]{1,40}");
+  require(is_name(options.source, "_-", kLongestName), "source must match [a-z0-9_-]{1,40}");
+  require(options.stream.empty() ||
+              is_name(options.stream, "_-ABCDEFGHIJKLMNOPQRSTUVWXYZ", kLongestStream),
+          "stream must match [A-Za-z0-9_-]{1,64}, or be empty");
+  require(options.batch_events > 0, "batch_events must not be 0");
+  require(options.batch_bytes > 0, "batch_bytes must not be 0");
+  require(options.takeover_after >= std::chrono::seconds(1), "takeover_after must be 1 s at least");
+}
+
 ReadModelOptions options_of(ConsumerOptions options) {
+  require_valid(options);
   ReadModelOptions o;
   o.name = std::move(options.name);
   o.source = std::move(options.source);

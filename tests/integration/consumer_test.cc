@@ -81,6 +81,41 @@ TEST_F(HandlerOf, ASwallowedErrorParksNothing) {
   EXPECT_EQ(target_sql("SELECT count(*) FROM postrider.parked"), "0");
 }
 
+TEST_F(HandlerOf, WhateverItThrowsIsARefusal) {
+  emit("a");
+  catch_up();
+  const auto end = end_of(options(), [](auto&, auto) { throw 7; });
+  EXPECT_TRUE(end.starts_with("poison_event: ")) << end;
+  EXPECT_EQ(target_sql("SELECT projection FROM postrider.stopped"), "handler");
+}
+
+TEST(ConsumerOptionsTest, ThatCannotWorkAreRefused) {
+  const auto refused = [](auto change) {
+    ConsumerOptions options;
+    options.name = "seen";
+    options.source = "shop";
+    change(options);
+    try {
+      const Consumer consumer(options, [](auto&, auto) {});
+      return std::string();
+    } catch (const ConsumerError& e) {
+      return e.kind() + " " + e.what();
+    }
+  };
+  using Options = ConsumerOptions;
+  EXPECT_EQ(refused([](Options&) {}), "");
+  EXPECT_EQ(refused([](Options& o) { o.stream = "My_stream-2"; }), "");
+  EXPECT_EQ(refused([](Options& o) { o.batch_bytes = 0; }),
+            "configuration ConsumerOptions::batch_bytes must not be 0");
+  for (const auto& change : std::vector<std::function<void(Options&)>>{
+           [](Options& o) { o.name = ""; }, [](Options& o) { o.name = "Seen"; },
+           [](Options& o) { o.name = std::string(41, 'a'); },
+           [](Options& o) { o.source = "shop.eu"; }, [](Options& o) { o.stream = "a b"; },
+           [](Options& o) { o.batch_events = 0; },
+           [](Options& o) { o.takeover_after = std::chrono::milliseconds(999); }})
+    EXPECT_NE(refused(change), "");
+}
+
 TEST_F(HandlerOf, AnErrorCaughtAroundASubtransactionIsNone) {
   for (const char* key : {"a", "taken", "b"}) emit(key);
   catch_up();

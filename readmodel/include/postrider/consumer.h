@@ -43,7 +43,7 @@ namespace postrider {
 
 struct ConsumerOptions {
   std::string name;             // [a-z0-9_]{1,40}; the read model's, in postrider.cursor
-  std::string source;           // first token of its subjects
+  std::string source;           // [a-z0-9_-]{1,40}; first token of its subjects
   std::string stream;           // empty: the source's name in upper case
   std::string target_conninfo;  // libpq
 
@@ -79,6 +79,7 @@ class Consumer {
   using Handler =
       std::function<void(pqxx::dbtransaction& tx, std::span<const ReceivedEvent> events)>;
 
+  // Throws ConsumerError for options that cannot work.
   Consumer(ConsumerOptions options, Handler handler);
   ~Consumer();
   Consumer(const Consumer&) = delete;
