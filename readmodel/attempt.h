@@ -12,6 +12,14 @@
 
 namespace postrider {
 
+// Where a standby has found nothing but silence: the handler's statements are too far apart.
+inline std::string why_ended(const std::string& error) {
+  if (error.find("terminating connection due to administrator command") == std::string::npos)
+    return {};
+  return ": somebody ended this connection; a standby does where no statement came for "
+         "takeover_after";
+}
+
 // What `work` throws, sorted: connection and passing trouble as Failure, the rest as a refusal.
 template <class Work>
 std::optional<Stop> attempt(const std::string& readmodel, std::string& at, Work work) {
@@ -25,11 +33,11 @@ std::optional<Stop> attempt(const std::string& readmodel, std::string& at, Work 
     refusal.sqlstate = sql::sqlstate(e);
     refusal.error = e.what();
     if (is_transient(refusal.sqlstate))
-      throw Failure(ErrorKind::kPostgresUnavailable,
-                    "read model " + readmodel + ", " + at + ": " + refusal.error);
+      throw Failure(ErrorKind::kPostgresUnavailable, "read model " + readmodel + ", " + at + ": " +
+                                                         refusal.error + why_ended(refusal.error));
   } catch (const pqxx::failure& e) {
     throw Failure(ErrorKind::kPostgresUnavailable,
-                  "read model " + readmodel + ", " + at + ": " + e.what());
+                  "read model " + readmodel + ", " + at + ": " + e.what() + why_ended(e.what()));
   } catch (const std::bad_alloc&) {
     throw Failure(ErrorKind::kPostgresUnavailable,
                   "read model " + readmodel + ", " + at + ": not enough memory");

@@ -57,6 +57,9 @@ struct ConsumerOptions {
   bool park_refused = false;
   std::size_t batch_events = 2000;  // at most so many in one call, but always whole transactions
   std::size_t batch_bytes = 4UL * 1024 * 1024;  // a larger source transaction comes in pieces
+  // A standby ends the connection of a process that has sent no statement for so long: at least a
+  // second, and more than the handler ever needs between two statements, or two processes take the
+  // read model from one another for ever.
   std::chrono::milliseconds takeover_after{4000};
   bool until_caught_up = false;  // run() returns once everything in the stream is applied
 };
