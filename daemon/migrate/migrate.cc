@@ -46,8 +46,9 @@ Schema service_schema() {
 }
 Schema readmodel_schema() {
   return {readmodel_migrations(), "postrider", "postrider.cursor",
-          "EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = "
-          "to_regclass('postrider.cursor') AND attname = 'barrier_holder')",
+          // It makes nothing new: what its function is told by.
+          "EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = to_regnamespace('postrider') "
+          "AND proname = 'to_events' AND prosrc LIKE '%is_uuid%')",
           "migrate as the role that shall own schema postrider: it needs CREATE on the database, "
           "and CREATEROLE or the two group roles made before"};
 }
