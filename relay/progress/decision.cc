@@ -226,6 +226,8 @@ Result<Start> decide(const Facts& facts) {
       seen && facts.stream->last_seq >= *seen && !std::holds_alternative<TailForeign>(facts.tail))
     return tl::unexpected(foreign(
         facts, "an earlier session found a foreign message at sequence " + std::to_string(*seen)));
+  if (const auto* bad = std::get_if<TailForeign>(&facts.tail))
+    return tl::unexpected(foreign(facts, bad->why));
   if (nothing_published(facts)) {
     const auto* tail = readable_tail(facts);
     if (tail != nullptr && facts.hole && tail->ordinal >= facts.hole->first)
@@ -238,8 +240,6 @@ Result<Start> decide(const Facts& facts) {
     return go_on_after(facts, facts.checkpoint.mark, 0);
   }
   if (std::holds_alternative<TailGone>(facts.tail)) return start_without_tail(facts);
-  if (const auto* bad = std::get_if<TailForeign>(&facts.tail))
-    return tl::unexpected(foreign(facts, bad->why));
   return start_at_tail(facts, std::get<PositionHeader>(facts.tail));
 }
 

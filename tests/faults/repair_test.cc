@@ -551,6 +551,25 @@ TEST_F(Repair, DeletesAgainWhatTheBrokerBringsBack) {
   expect_exact();
 }
 
+TEST_F(Repair, IsWantedAgainWhereTheBrokerBringsAForeignMessageBack) {
+  emit(10);
+  catch_up();
+  nats_client().publish("shop.intruder", "hello");
+  ASSERT_TRUE(nats_.stop());
+  fs::copy(nats_.store(), folder_ / "earlier", fs::copy_options::recursive);
+  nats_.start();
+  ASSERT_EQ(repair({"--void-after", "10"}), 0) << output();
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  fs::remove_all(nats_.store());
+  fs::rename(folder_ / "earlier", nats_.store());
+  nats_.start();
+  emit(2);
+  expect_halt(kForeignMessage);
+  ASSERT_EQ(repair({"--void-after", "10"}), 0) << output();
+  catch_up();
+  expect_exact();
+}
+
 TEST_F(Repair, DoesNotDeleteWhereTheStreamForbidsIt) {
   nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
                                            {"subjects", {"shop.>"}},

@@ -346,6 +346,13 @@ TEST(Decision, BehindAHoleItGoesOnFromTheSlotWhateverTheTailIs) {
   }
 }
 
+// A repair deleted it, and the broker has lost the deletion: it keeps nothing foreign.
+TEST(Decision, BehindAHoleAForeignTailHaltsAllTheSame) {
+  auto facts = repaired();
+  facts.tail = TailForeign{"a message on shop.intruder"};
+  expect_halt(facts, ErrorKind::kForeignMessage);
+}
+
 TEST(Decision, BehindAHoleThatWasPublishedItGoesOnAfterTheTail) {
   auto facts = repaired();
   facts.stream->last_seq = 12;
