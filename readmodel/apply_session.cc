@@ -369,6 +369,25 @@ void ApplySession::keep_time() {
         ErrorKind::kBrokerUnavailable,
         "stream \"" + options_.stream + "\" is gone, another one, or shorter than it was");
   note_stream(*stream);
+  if (std::exchange(looked_at_seq_, chain_->end().seq) == chain_->end().seq) require_beginning();
+}
+
+// The beginning of a transaction whose rest does not come: the stream may have been cut off behind
+// our back, and hold another history at the same sequences, as far as we have read. Where its
+// source is idle nothing would ever follow.
+void ApplySession::require_beginning() {
+  if (!chain_->in_transaction()) return;
+  const Cursor& end = chain_->end();
+  const auto message = feed_.message(options_.stream, end.seq);
+  if (message) {
+    const auto header = header_of(*message, options_.stream);
+    if (header.ordinal == end.ordinal && header.position == end.position &&
+        header.fingerprint == end.fingerprint)
+      return;
+  }
+  throw Failure(ErrorKind::kBrokerUnavailable,
+                "stream \"" + options_.stream + "\" no longer holds what was read at sequence " +
+                    std::to_string(end.seq));
 }
 
 void ApplySession::note_stream(const wire::StreamInfo& stream) {

@@ -95,6 +95,7 @@ class ApplySession {
   void keep_time();
   [[nodiscard]] bool finished() const;
   void note_stream(const wire::StreamInfo& stream);
+  void require_beginning();
   [[nodiscard]] bool retention_is_near(const wire::StreamInfo& stream);
 
   const ReadModelOptions& options_;
@@ -124,6 +125,7 @@ class ApplySession {
   std::chrono::steady_clock::time_point now_;
   std::chrono::steady_clock::time_point last_statement_;
   std::chrono::steady_clock::time_point last_look_;
+  std::uint64_t looked_at_seq_ = 0;  // what had been read at the last look
   std::chrono::steady_clock::time_point last_barrier_look_;
   std::chrono::steady_clock::time_point held_since_;
   bool progressed_ = false;
