@@ -21,7 +21,8 @@ pqxx::result exec(pqxx::transaction_base& tx, const std::string& statement, Args
 #endif
 }
 
-// For a session whose transactions last as long as they must, or have other bounds. Servers before 17 do not know it.
+// For a session whose transactions last as long as they must, or have other bounds. Servers before
+// 17 do not know it.
 inline void forbid_transaction_timeout(pqxx::transaction_base& tx) {
   constexpr int kSince = 170000;
   if (tx.conn().server_version() >= kSince) tx.exec("SET transaction_timeout = 0");
