@@ -385,9 +385,9 @@ void ApplySession::require_beginning() {
         header.fingerprint == end.fingerprint)
       return;
   }
-  throw Failure(ErrorKind::kBrokerUnavailable,
-                "stream \"" + options_.stream + "\" no longer holds what was read at sequence " +
-                    std::to_string(end.seq));
+  throw Failure(ErrorKind::kBrokerUnavailable, "stream \"" + options_.stream +
+                                                   "\" no longer holds what was read at sequence " +
+                                                   std::to_string(end.seq));
 }
 
 void ApplySession::note_stream(const wire::StreamInfo& stream) {
