@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "relay/postgres/source.h"
@@ -10,6 +11,8 @@
 namespace postrider {
 namespace {
 
+// A session starts first.
+constexpr std::chrono::milliseconds kFirst{1000};
 // Beyond the statement_timeout that Source::maintain sets, which should act first.
 constexpr std::chrono::minutes kLongest{11};
 
@@ -33,7 +36,9 @@ Maintenance::~Maintenance() {
 }
 
 void Maintenance::run() {
-  do {
+  auto wait = std::min(kFirst, options_.maintain_interval);
+  while (!stop_.wait_for(wait)) {
+    wait = options_.maintain_interval;
     try {
       Source source(options_.source.conninfo, "postrider maintenance " + options_.source.name,
                     &watch_);
@@ -42,7 +47,7 @@ void Maintenance::run() {
       if (!stop_.wait_for(std::chrono::milliseconds{0}))
         spdlog::warn("outbox maintenance failed: {}", e.what());
     }
-  } while (!stop_.wait_for(options_.maintain_interval));
+  }
 }
 
 }  // namespace postrider

@@ -1,4 +1,5 @@
-// Housekeeping of the outbox while this process owns the source: outbox.maintain(), now and then.
+// Housekeeping of the outbox while a relay owns the source: outbox.maintain(), now and then. Not
+// while a repair does, which may need what is old.
 //
 // On a thread and a connection of its own, which it opens for each call: a call may read a day of
 // events before it drops them, and neither the lock's sign of life nor a stop waits for that. Two

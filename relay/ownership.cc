@@ -10,7 +10,6 @@
 #include <string>
 #include <utility>
 
-#include "relay/maintenance.h"
 #include "relay/postgres/source.h"
 #include "relay/status.h"
 
@@ -39,7 +38,6 @@ Ownership::Ownership(const RelayOptions& options, const Wake& control, SqlWatch&
       shared_(std::make_unique<Shared>()) {}
 
 Ownership::~Ownership() {
-  maintenance_.reset();
   shared_->stop.signal();
   if (heartbeat_.joinable()) heartbeat_.join();
 }
@@ -82,7 +80,6 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   }
   shared_->source = std::move(source);
   shared_->held = true;
-  maintenance_ = std::make_unique<Maintenance>(options_);
   heartbeat_ = std::thread([this] { keep_alive(); });
   pthread_setname_np(heartbeat_.native_handle(), "pr-heartbeat");
   return true;

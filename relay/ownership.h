@@ -20,7 +20,6 @@
 namespace postrider {
 
 struct LockHolder;
-class Maintenance;
 class Source;
 class SqlWatch;
 class StatusBoard;
@@ -28,8 +27,7 @@ class StatusBoard;
 class Ownership {
  public:
   // `control` is signalled when the ownership is lost; both it and `watch` must outlive this.
-  // While the source is ours, what its slot retains is put on `board` every few seconds, and its
-  // outbox is kept in order.
+  // While the source is ours, what its slot retains is put on `board` every few seconds.
   Ownership(const RelayOptions& options, const Wake& control, SqlWatch& watch, StatusBoard& board);
   ~Ownership();
   Ownership(const Ownership&) = delete;
@@ -58,7 +56,6 @@ class Ownership {
   std::unique_ptr<Shared> shared_;
   Lsn flushed_;                  // at the last report; this and the next are the heartbeat thread's
   std::string standbys_behind_;  // as last said
-  std::unique_ptr<Maintenance> maintenance_;
   std::thread heartbeat_;
 };
 

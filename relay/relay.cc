@@ -67,6 +67,7 @@ bool Relay::run() {
 bool Relay::run_session() {
   if (!ownership_ || !ownership_->held()) {
     held_ = {};
+    maintenance_.reset();
     ownership_.reset();
     auto ownership = std::make_unique<Ownership>(options_, wake_, sql_watch_, board_);
     const bool acquired = ownership->acquire(
@@ -74,6 +75,7 @@ bool Relay::run_session() {
     if (!acquired) return true;
     board_.update([](RelayStatus& status) { status.blocked.clear(); });
     ownership_ = std::move(ownership);
+    maintenance_ = std::make_unique<Maintenance>(options_);
     preflight_due_ = true;  // the server may be another, or have other settings
     spdlog::info("owner of source {}", options_.source.name);
   }

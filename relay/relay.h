@@ -10,6 +10,7 @@
 #include "base/postgres/sql_watch.h"
 #include "base/wake.h"
 #include "relay/options.h"
+#include "relay/maintenance.h"
 #include "relay/ownership.h"
 #include "relay/postgres/replication.h"
 #include "relay/status.h"
@@ -60,6 +61,7 @@ class Relay {
   std::atomic<bool> stop_{false};
   SqlWatch sql_watch_;
   std::unique_ptr<Ownership> ownership_;
+  std::unique_ptr<Maintenance> maintenance_;  // while the source is ours
 
   // Of the last session, while the broker is away: the slot stays ours and PostgreSQL hears from
   // us.

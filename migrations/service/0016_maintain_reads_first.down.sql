@@ -1,7 +1,7 @@
 -- As 0004_maintain has them.
 
 -- Drops one sealed partition, or unseals it when a late transaction has written into it since. NULL: busy.
-CREATE FUNCTION outbox.drop_partition(p_name text) RETURNS boolean
+CREATE OR REPLACE FUNCTION outbox.drop_partition(p_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -103,5 +103,3 @@ END
 $$;
 
 DROP FUNCTION outbox.is_droppable(text);
-DROP FUNCTION outbox.drop_partitions(text[]);
-REVOKE ALL ON FUNCTION outbox.drop_partition(text) FROM PUBLIC;

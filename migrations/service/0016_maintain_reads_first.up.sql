@@ -1,51 +1,41 @@
 -- A day's partition is read for late rows before it is dropped. That was done under the lock which every emit
 -- waits for, and a day that took longer to read than the relay's statement_timeout was never dropped.
 
--- Whether a sealed partition may be dropped: nothing was written into it since. Then it is locked against writers,
--- and stays so until the transaction ends: reading a day of events takes long, and no other writer waits for it.
--- A transaction that writes a late row has the parent's lock and waits for the partition's, while maintain() has the
--- partition's and will wait for the parent's: lock_timeout ends that, and maintain() gives way.
--- False: it was unsealed. NULL: a lock is busy.
+-- Whether nothing was written into a sealed partition since. Then it is locked against writers, and stays so until
+-- the transaction ends: reading a day of events takes long, and no other writer waits for it. Nobody waits for our
+-- transaction id either, since there is none before something is written. A transaction that writes a late row has
+-- the parent's lock and waits for the partition's, while maintain() has the partition's and will wait for the
+-- parent's: lock_timeout ends that, and maintain() gives way. NULL: a lock is busy.
 CREATE FUNCTION outbox.is_droppable(p_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  v_xmax xid8;
   v_late boolean;
 BEGIN
-  SELECT sealed_xmax INTO v_xmax FROM outbox.partitions WHERE name = p_name FOR UPDATE;
   EXECUTE format('LOCK TABLE ONLY outbox.%I IN SHARE MODE', p_name);
-  EXECUTE format('SELECT EXISTS (SELECT 1 FROM outbox.%I WHERE xid >= $1)', p_name) INTO v_late USING v_xmax;
-  IF v_late THEN
-    UPDATE outbox.partitions SET sealed_xmax = NULL, sealed_lsn = NULL WHERE name = p_name;
-  END IF;
+  EXECUTE format('SELECT EXISTS (SELECT 1 FROM outbox.%I WHERE xid >= $1)', p_name) INTO v_late
+    USING (SELECT sealed_xmax FROM outbox.partitions WHERE name = p_name);
   RETURN NOT v_late;
 EXCEPTION
   WHEN lock_not_available OR deadlock_detected THEN RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION outbox.is_droppable(text) IS 'Locks a sealed partition against writers: true; unseals it when rows came late: false; NULL when a lock is busy';
+COMMENT ON FUNCTION outbox.is_droppable(text) IS 'Locks a sealed partition against writers: true, or false where rows came late; NULL when a lock is busy';
 
--- Drops partitions that this transaction found droppable. False: the lock that every writer needs is busy.
-CREATE FUNCTION outbox.drop_partitions(p_names text[]) RETURNS boolean
+-- Drops a partition that this transaction found droppable. False: the lock that every writer needs is busy.
+CREATE OR REPLACE FUNCTION outbox.drop_partition(p_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  v_name text;
 BEGIN
   LOCK TABLE ONLY outbox.events IN ACCESS EXCLUSIVE MODE;
-  FOREACH v_name IN ARRAY p_names LOOP
-    EXECUTE format('DROP TABLE outbox.%I', v_name);
-    DELETE FROM outbox.partitions WHERE name = v_name;
-  END LOOP;
+  EXECUTE format('DROP TABLE outbox.%I', p_name);
+  DELETE FROM outbox.partitions WHERE name = p_name;
   RETURN true;
 EXCEPTION
   WHEN lock_not_available OR deadlock_detected THEN RETURN false;
 END
 $$;
-COMMENT ON FUNCTION outbox.drop_partitions(text[]) IS 'Drops partitions that outbox.is_droppable has locked; false when a lock is busy';
-
-DROP FUNCTION outbox.drop_partition(text);
+COMMENT ON FUNCTION outbox.drop_partition(text) IS 'Drops a partition that outbox.is_droppable has locked; false when a lock is busy';
 
 CREATE OR REPLACE FUNCTION outbox.maintain() RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' SET TimeZone = 'UTC'
@@ -86,6 +76,7 @@ BEGIN
     IF v_done THEN v_droppable := v_droppable || v_name; ELSE v_late := v_late || v_name; END IF;
     EXIT WHEN clock_timestamp() > now() + interval '30 s';
   END LOOP;
+  UPDATE outbox.partitions SET sealed_xmax = NULL, sealed_lsn = NULL WHERE name = ANY (v_late);
 
   FOR i IN 0 .. v_settings.partitions_ahead LOOP
     EXIT WHEN (v_made + 1) * v_default > c_budget;
@@ -122,13 +113,14 @@ BEGIN
   END IF;
 
   -- Last, since every writer waits from here until the transaction ends.
-  IF v_droppable <> '{}' AND outbox.drop_partitions(v_droppable) THEN
-    v_dropped := v_droppable;
-  END IF;
+  FOREACH v_name IN ARRAY v_droppable LOOP
+    EXIT WHEN NOT outbox.drop_partition(v_name);
+    v_dropped := v_dropped || v_name;
+  END LOOP;
 
   RETURN jsonb_build_object('partitions_made', v_made, 'sealed', v_sealed, 'dropped', to_jsonb(v_dropped),
                             'unsealed', to_jsonb(v_late), 'default_rows_deleted', v_deleted,
                             'default_too_large', v_default > c_budget);
 END
 $$;
-REVOKE ALL ON FUNCTION outbox.is_droppable(text), outbox.drop_partitions(text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox.is_droppable(text) FROM PUBLIC;

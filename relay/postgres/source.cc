@@ -149,6 +149,7 @@ Source::Source(const std::string& conninfo, const std::string& application_name,
   try {
     connection_ = std::make_unique<pqxx::connection>(with_defaults(conninfo, liveness_defaults()));
     sql::forbid_reconnecting(*connection_);
+    const SqlWatch::Guard guard(watch_, connection_->sock());
     pqxx::nontransaction tx(*connection_);
     tx.exec(kSessionSettings);
     sql::forbid_transaction_timeout(tx);

@@ -213,6 +213,9 @@ TEST_F(Maintain, NobodyElseWaitsWhileAnOldDayIsRead) {
                       "AND pid = pg_backend_pid() AND mode <> 'AccessShareLock'")[0][0]
                 .as<int>(),
             0);
+  EXPECT_EQ(reading.exec("SELECT pg_current_xact_id_if_assigned() IS NULL")[0][0].as<std::string>(),
+            "t")
+      << "new slots, and backfills, would wait for it";
   emit();
   // A late row of that very day waits, and gives the drop no chance to lose it.
   EXPECT_THROW(value("SET lock_timeout = '100ms'; INSERT INTO outbox.events (created_at, subject, "
