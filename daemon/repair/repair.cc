@@ -130,13 +130,15 @@ class Repair {
   void diagnose() {
     report_.reason.clear();
     report_.needs_word = false;
-    // The stream first: beside a dry run a relay may go on, and what it has published by now is of
+    // Before the stream: what a relay beside a dry run passes meanwhile may be published behind it.
+    const auto passed = source_.slot(relay_.source.slot);
+    passed_xid_ = passed.facts.exists ? passed.passed_xid : 0;
+    // The stream before the rest: beside a dry run a relay may go on, and what it has published by now is of
     // commits that the WAL read afterwards holds.
     stream_ = client_.stream_info(relay_.stream.name);
     identity_ = wal_.identify();
     history_ = wal_.timeline_history(identity_.timeline);
     const auto state = source_.slot(relay_.source.slot);
-    passed_xid_ = state.facts.exists ? state.passed_xid : 0;
     const auto& slot = state.facts;
     const auto start =
         decide(gather_facts(relay_, client_, stream_, identity_, history_, row_, epochs_, slot));
