@@ -115,9 +115,9 @@ AS $$
   ORDER BY c.chunk LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 $$;
 
-DROP FUNCTION outbox.backfill_moved(text, oid, jsonb);
 CREATE FUNCTION outbox.backfill_moved(p_source text, p_table oid, p_keys jsonb, p_xid bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_custom_plan  -- one made while there were few chunks would read all of many
 AS $$
 DECLARE
   v_moved_by xid8 := outbox.backfill_xid(p_xid);
@@ -165,6 +165,11 @@ $$;
 COMMENT ON FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint) IS 'A transaction in the WAL took rows to these keys and the WAL does not hold all of them: they are carried again; false: no backfill of the source is under way';
 REVOKE ALL ON FUNCTION outbox.backfill_xid(bigint), outbox.backfill_moved(text, oid, jsonb, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION outbox.backfill_moved(text, oid, jsonb, bigint) TO postrider_relay;
+
+-- What a relay of before calls, which goes on until its session ends.
+CREATE OR REPLACE FUNCTION outbox.backfill_moved(p_source text, p_table oid, p_key jsonb) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT outbox.backfill_moved(p_source, p_table, jsonb_build_array(p_key), NULL) $$;
 
 -- What is written is what changed: an old transaction, which is waited for, keeps dead rows from being removed.
 CREATE OR REPLACE FUNCTION outbox.backfill_admit(p_backfill bigint, p_timeline bigint) RETURNS boolean
