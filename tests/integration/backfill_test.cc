@@ -336,13 +336,13 @@ TEST_F(Backfill, AReplacementThatEndsWithItsRelayEachTimeFails) {
   capture("[[capture]]\ntables = [\"public.t\"]\n");
   auto process = relay("backfill.before_commit=kill@1");
   ASSERT_EQ(backfill("start", "public.t", {"--replace"}), 0) << output();
-  for (int attempt = 1; attempt <= 3; ++attempt) {
+  for (int attempt = 1; attempt <= 10; ++attempt) {
     if (attempt > 1) process = relay("backfill.before_commit=kill@1");
     ASSERT_EQ(process->wait(kBackfillPatience), 128 + 9) << attempt << '\n' << process->log();
   }
   process = relay();
   ASSERT_TRUE(wait_for_state("public.t", "failed")) << process->log();
-  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("was begun 3 times"),
+  EXPECT_NE(sql("SELECT problem FROM outbox.backfill").find("was begun 10 times"),
             std::string::npos);
   ASSERT_EQ(backfill("resume", "public.t"), 0) << output();
   EXPECT_TRUE(wait_for_state("public.t", "complete")) << process->log();
