@@ -187,13 +187,15 @@ class BackfillRace : public BackfillWorld {
       if (!table.contains(id)) text += " surplus " + std::to_string(id);
     return text;
   }
-  // Replaces text in the definition of a function, which must hold it.
+  // Replaces text in the definition of a function, which must hold it; of several the longest.
   void break_function(const std::string& function, const std::string& from, const std::string& to) {
     const std::string statement =
-        "DO $do$ DECLARE d text := pg_get_functiondef('outbox." + function +
-        "'::regproc); BEGIN IF position($a$" + from +
-        "$a$ IN d) = 0 THEN RAISE 'nothing to break'; END IF; EXECUTE replace(d, $a$" + from +
-        "$a$, $b$" + to + "$b$); END $do$";
+        "DO $do$ DECLARE d text := (SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = '" +
+        function +
+        "' AND pronamespace = 'outbox'::regnamespace ORDER BY pronargs DESC LIMIT 1); "
+        "BEGIN IF position($a$" +
+        from + "$a$ IN d) = 0 THEN RAISE 'nothing to break'; END IF; EXECUTE replace(d, $a$" +
+        from + "$a$, $b$" + to + "$b$); END $do$";
     sql(statement);
   }
 

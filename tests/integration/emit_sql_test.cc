@@ -393,6 +393,7 @@ TEST_F(Roles, WriterMayOnlyEmit) {
       "SELECT outbox.maintain()",
       "SELECT outbox.make_partition('2020-01-01')",
       "SELECT outbox.drop_partition('events_default')",
+      "SELECT outbox.is_droppable('events_default')",
       "SELECT outbox.relay_open('s')",
       "SELECT outbox.disable_wal_store('s')",
       "SELECT pg_logical_emit_message(true, 'postrider', 'x')",
@@ -415,6 +416,7 @@ TEST_F(Roles, RelayReadsAndCannotWriteEventsUnlessGranted) {
       "UPDATE outbox.settings SET retention = '2 hours'",
       "SELECT outbox.make_partition('2020-01-01')",
       "SELECT outbox.drop_partition('events_default')",
+      "SELECT outbox.is_droppable('events_default')",
       "SELECT outbox.disable_wal_store('s')",
       "SELECT pg_logical_emit_message(true, 'postrider', 'x')",
   };
