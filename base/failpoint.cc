@@ -3,7 +3,6 @@
 #ifdef POSTRIDER_FAILPOINTS
 
 #include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -55,7 +54,8 @@ std::list<Armed>& armed_points() {
 
 void pass_failpoint(const char* name) {
   for (auto& point : armed_points())
-    if (point.name == name && ++point.passes == point.at) ::kill(::getpid(), point.signal);
+    // To this thread: one to the process may stop another first, while this one runs on.
+    if (point.name == name && ++point.passes == point.at) ::raise(point.signal);
 }
 
 }  // namespace postrider
