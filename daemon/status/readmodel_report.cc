@@ -8,7 +8,7 @@
 #include "base/postgres/conninfo.h"
 #include "base/postgres/sql.h"
 #include "postrider/position.h"
-#include "readmodel/postgres/rebuild_schema.h"
+#include "readmodel/postgres/target.h"
 #include "readmodel/progress/place.h"
 #include "readmodel/progress/retention.h"
 

@@ -220,17 +220,4 @@ bool drop_old_schema(pqxx::connection& connection, const std::string& schema) {
   }
 }
 
-bool is_applied_by_somebody(pqxx::connection& connection, const std::string& live) {
-  return translated([&] {
-    pqxx::work tx(connection);
-    return !sql::exec(tx,
-                      "SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' "
-                      "AND l.granted AND l.objsubid = 2 AND l.classid = $1::int::oid "
-                      "AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid AND l.database = "
-                      "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
-                      kApplierLockClass, live)
-                .empty();
-  });
-}
-
 }  // namespace postrider

@@ -41,7 +41,4 @@ enum class Begun { kAnew, kGoesOn };
 // error is logged, while objects outside depend on it: they are not ours to drop.
 [[nodiscard]] bool drop_old_schema(pqxx::connection& connection, const std::string& schema);
 
-// True when a process holds the lock of that read model: it will go on with the new tables.
-[[nodiscard]] bool is_applied_by_somebody(pqxx::connection& connection, const std::string& live);
-
 }  // namespace postrider

@@ -345,4 +345,17 @@ void Target::Transaction::settle() {
   translated([&] { tx_->commit(); });
 }
 
+bool is_applied_by_somebody(pqxx::connection& connection, const std::string& readmodel) {
+  return translated([&] {
+    pqxx::work tx(connection);
+    return !sql::exec(tx,
+                      "SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' "
+                      "AND l.granted AND l.objsubid = 2 AND l.classid = $1::int::oid "
+                      "AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid AND l.database = "
+                      "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
+                      kApplierLockClass, readmodel)
+                .empty();
+  });
+}
+
 }  // namespace postrider

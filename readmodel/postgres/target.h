@@ -126,4 +126,8 @@ class Target {
   std::int64_t generation_ = 0;  // of the tables that open() found
 };
 
+// True when a process holds the applier's lock of that read model. In a transaction of its own.
+[[nodiscard]] bool is_applied_by_somebody(pqxx::connection& connection,
+                                          const std::string& readmodel);
+
 }  // namespace postrider

@@ -72,25 +72,20 @@ bool Hold::reached() {
 }
 
 std::optional<Hold::Obstacle> Hold::obstacle() {
-  return translated([&]() -> std::optional<Obstacle> {
+  auto stopped = translated([&]() -> std::optional<Obstacle> {
     pqxx::nontransaction tx(*connection_);
-    const auto stopped = sql::exec(
+    const auto rows = sql::exec(
         tx, "SELECT projection, position FROM postrider.stopped WHERE readmodel = $1", readmodel_);
-    if (!stopped.empty())
-      return Obstacle{"it is stopped at " + stopped[0][1].as<std::string>() + ": " +
-                          stopped[0][0].as<std::string>() +
-                          " refuses the transaction there (`postrider apply retry` or `skip`)",
-                      false};
-    const auto applied =
-        sql::exec(tx,
-                  "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND "
-                  "objsubid = 2 AND classid = $1::int::oid AND "
-                  "objid = hashtext($2)::bigint::bit(32)::bigint::oid AND database = "
-                  "(SELECT oid FROM pg_database WHERE datname = current_database())",
-                  kApplierLockClass, readmodel_);
-    if (applied.empty()) return Obstacle{"nobody applies it: start `postrider apply`", true};
-    return std::nullopt;
+    if (rows.empty()) return std::nullopt;
+    return Obstacle{"it is stopped at " + rows[0][1].as<std::string>() + ": " +
+                        rows[0][0].as<std::string>() +
+                        " refuses the transaction there (`postrider apply retry` or `skip`)",
+                    false};
   });
+  if (stopped) return stopped;
+  if (!is_applied_by_somebody(*connection_, readmodel_))
+    return Obstacle{"nobody applies it: start `postrider apply`", true};
+  return std::nullopt;
 }
 
 void Hold::release() {
