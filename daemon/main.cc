@@ -154,12 +154,14 @@ void add_apply(CLI::App& app, CommandLine& line) {
     auto* parked = sub->add_option("--parked", *ordinal,
                                    "A parked transaction, by its first ordinal; retry: or all");
     parked->expected(0, 1);
+    sub->add_option("--ordinal", *ordinal,
+                    "Only where the refused transaction begins with this ordinal")
+        ->excludes(parked);
     sub->callback([&line, name, ordinal, parked, command] {
       line.run = [name, ordinal, parked, command](const Config& config) {
-        if (parked->count() == 0) return run_apply_decision(config, *name, command);
-        return run_parked_decision(
-            config, *name, command,
-            *ordinal == 0 ? std::nullopt : std::optional<std::uint64_t>(*ordinal));
+        const auto first = *ordinal == 0 ? std::nullopt : std::optional(*ordinal);
+        if (parked->count() == 0) return run_apply_decision(config, *name, command, first);
+        return run_parked_decision(config, *name, command, first);
       };
     });
   };

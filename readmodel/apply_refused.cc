@@ -21,7 +21,8 @@ Error poison(const std::string& readmodel, const Stop& stop, const char* verb) {
           "read model " + readmodel + " " + verb + " " + stop.position + " (ordinal " +
               std::to_string(stop.first_ordinal) + "): " + stop.projection + ": " + stop.error,
           "correct the projection or its tables and `postrider apply retry " + readmodel +
-              "`, or `postrider apply skip " + readmodel + "`"};
+              "`, or `postrider apply skip " + readmodel + " --ordinal " +
+              std::to_string(stop.first_ordinal) + "`"};
 }
 
 }  // namespace

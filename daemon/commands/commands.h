@@ -37,8 +37,9 @@ struct ApplyOptions {
 };
 int run_apply(const Config& config, const ApplyOptions& options);
 // `decision` is "retry" or "skip". `readmodel` may be NAME/rebuild: a rebuild can be stopped, too.
+// With `ordinal` refused where the stop is another one.
 int run_apply_decision(const Config& config, const std::string& readmodel,
-                       const std::string& decision);
+                       const std::string& decision, std::optional<std::uint64_t> ordinal);
 // The same about parked transactions: the one that begins with `ordinal`, or every one (retry
 // only).
 int run_parked_decision(const Config& config, const std::string& readmodel,

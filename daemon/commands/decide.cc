@@ -20,19 +20,24 @@ std::vector<std::shared_ptr<SqlProjection>> sql_projections(const ReadModelConfi
 }  // namespace
 
 int run_apply_decision(const Config& config, const std::string& readmodel,
-                       const std::string& decision) {
+                       const std::string& decision, std::optional<std::uint64_t> ordinal) {
   constexpr std::string_view kRebuild = "/rebuild";
   const bool rebuild = readmodel.ends_with(kRebuild);
   const auto& options =
       find_readmodel(config,
                      readmodel.substr(0, readmodel.size() - (rebuild ? kRebuild.size() : 0)))
           .options;
-  const auto stop = decide_stop(options.target_conninfo, readmodel, decision);
+  const auto stop = decide_stop(options.target_conninfo, readmodel, decision, ordinal);
   if (!stop) {
     std::cout << "read model " << readmodel << " is not stopped: there is nothing to " << decision
               << '\n';
     return kExitNegative;
   }
+  if (stop->decision.empty())
+    throw Failure(ErrorKind::kConfiguration,
+                  "read model " + readmodel + " is stopped at ordinal " +
+                      std::to_string(stop->first_ordinal) + ", not at " + std::to_string(*ordinal),
+                  "look at what it refuses there (`postrider status`), and give that ordinal");
   std::cout << decision << "  read model " << readmodel << ", ordinal " << stop->first_ordinal
             << " at " << stop->position << ": " << stop->projection << ": " << stop->error
             << (rebuild ? "\nrun the rebuild again, and it is carried out\n"

@@ -129,7 +129,10 @@ TEST_F(Poison, SkipLeavesAnAuditRowWithTheEvents) {
   const auto applier = apply();
   ASSERT_TRUE(stopped_at(2)) << applier->log();
   EXPECT_EQ(entries(), "a") << "nothing of the refused transaction";
-  ASSERT_EQ(command({"skip", "ledger"}), 0) << output();
+  EXPECT_EQ(command({"skip", "ledger", "--ordinal", "1"}), 78) << output();
+  EXPECT_NE(output().find("stopped at ordinal 2, not at 1"), std::string::npos) << output();
+  EXPECT_EQ(target_sql("SELECT count(decision) FROM postrider.stopped"), "0");
+  ASSERT_EQ(command({"skip", "ledger", "--ordinal", "2"}), 0) << output();
   ASSERT_TRUE(applied(5)) << applier->log();
   EXPECT_EQ(entries(), "ad");
   EXPECT_EQ(target_sql("SELECT action || by || first_ordinal || '-' || last_ordinal || ' ' || "
