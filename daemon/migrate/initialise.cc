@@ -49,8 +49,7 @@ void require_this_cluster(pqxx::connection& owner) {
 }
 
 // Refuses a slot name that somebody else may be using.
-void require_own_slot(pqxx::connection& owner, const MigrateOptions& options) {
-  pqxx::nontransaction tx(owner);
+void require_own_slot(pqxx::transaction_base& tx, const MigrateOptions& options) {
   const auto others =
       sql::exec(tx, "SELECT source FROM outbox.checkpoint WHERE slot = $1 AND source <> $2 LIMIT 1",
                 options.slot, options.source);
@@ -82,13 +81,22 @@ void make_publication(pqxx::connection& owner, const MigrateOptions& options, st
   out << "created   publication " << options.publication << '\n';
 }
 
+// The row is written before its slot is made: one that exists before any row names it is not ours.
+void require_no_slot(pqxx::transaction_base& tx, const MigrateOptions& options) {
+  require_own_slot(tx, options);
+  if (slot_exists(tx, options.slot))
+    refuse_slot(options.slot, "was not made for source " + options.source);
+}
+
 // True when the source is initialised already.
 bool make_row(pqxx::connection& owner, const MigrateOptions& options) {
   pqxx::work tx(owner);
-  sql::exec(tx,
-            "INSERT INTO outbox.checkpoint (source, slot, publication) VALUES ($1, $2, $3) "
-            "ON CONFLICT (source) DO NOTHING",
-            options.source, options.slot, options.publication);
+  const bool made =
+      !sql::exec(tx,
+                 "INSERT INTO outbox.checkpoint (source, slot, publication) VALUES ($1, $2, $3) "
+                 "ON CONFLICT (source) DO NOTHING RETURNING 1",
+                 options.source, options.slot, options.publication)
+           .empty();
   const auto row = sql::exec(
       tx, "SELECT initialised, slot FROM outbox.checkpoint WHERE source = $1", options.source)[0];
   const bool initialised = row[0].as<bool>();
@@ -97,6 +105,8 @@ bool make_row(pqxx::connection& owner, const MigrateOptions& options) {
                   "source " + options.source + " was initialised with slot " +
                       row[1].as<std::string>() + ", the configuration names " + options.slot,
                   "set source.slot to that name");
+  if (made || (!initialised && row[1].as<std::string>() != options.slot))
+    require_no_slot(tx, options);
   if (!initialised)
     sql::exec(tx, "UPDATE outbox.checkpoint SET slot = $2, publication = $3 WHERE source = $1",
               options.source, options.slot, options.publication);
@@ -112,7 +122,10 @@ struct NewSlot {
 
 // The slot is made by the role that will use it: only that one needs REPLICATION.
 NewSlot make_slot(pqxx::connection& owner, const MigrateOptions& options) {
-  require_own_slot(owner, options);
+  {
+    pqxx::nontransaction tx(owner);
+    require_own_slot(tx, options);
+  }
   pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));
   pqxx::nontransaction tx(relay);
   tx.exec("SET statement_timeout = '" + std::to_string(kSlotTimeout.count()) + "s'");

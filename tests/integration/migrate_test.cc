@@ -171,6 +171,16 @@ TEST_F(SlotOfAnother, KindIsNotDropped) {
   database.run("relay", "SELECT pg_drop_replication_slot('standby')");
 }
 
+TEST_F(SlotOfAnother, ToolOnThisDatabaseIsNotDropped) {
+  database.run("relay", "SELECT pg_create_logical_replication_slot('cdc', 'pgoutput')");
+  expect_refused("cdc");
+  expect_refused("cdc");  // what a first attempt leaves does not claim it
+  up();                   // with a name of its own
+  database.run("owner", "UPDATE outbox.checkpoint SET initialised = false");
+  expect_refused("cdc");
+  database.run("relay", "SELECT pg_drop_replication_slot('cdc')");
+}
+
 TEST_F(SlotOfAnother, SourceOfThisDatabaseIsNotDropped) {
   up();
   MigrateOptions second = database.options();
