@@ -84,7 +84,7 @@ class Repair {
     report_.wal_store = row_.wal_store || epochs_.any_messages();
     for (const auto& rule : relay_.outboxes) report_.outboxes.push_back(rule.table);
     scan();
-    report_.plan = plan_repair(row_, content_, begun_, newest_hole());
+    report_.plan = plan_repair(row_, history_->content(), begun_, newest_hole());
     compare(OutboxRows(relay_.source.conninfo));
     judge();
     report_.word_given = void_after_.has_value();
@@ -124,7 +124,6 @@ class Repair {
     row_ = std::move(*row);
     require_binding(row_, relay_.source.slot, relay_.source.publication);
     epochs_ = value_or_throw(Epochs::from_json(row_.epochs_json));
-    known_epochs_ = known_epochs(row_, epochs_);
   }
 
   void diagnose() {
@@ -133,15 +132,15 @@ class Repair {
     // Before the stream: what a relay beside a dry run passes meanwhile may be published behind it.
     const auto passed = source_.slot(relay_.source.slot);
     passed_xid_ = passed.facts.exists ? passed.passed_xid : 0;
-    // The stream before the rest: beside a dry run a relay may go on, and what it has published by now is of
-    // commits that the WAL read afterwards holds.
+    // The stream before the rest: beside a dry run a relay may go on, and what it has published by
+    // now is of commits that the WAL read afterwards holds.
     stream_ = client_.stream_info(relay_.stream.name);
     identity_ = wal_.identify();
-    history_ = wal_.timeline_history(identity_.timeline);
+    timelines_ = wal_.timeline_history(identity_.timeline);
     const auto state = source_.slot(relay_.source.slot);
     const auto& slot = state.facts;
     const auto start =
-        decide(gather_facts(relay_, client_, stream_, identity_, history_, row_, epochs_, slot));
+        decide(gather_facts(relay_, client_, stream_, identity_, timelines_, row_, epochs_, slot));
     std::optional<Error> error;
     if (row_.repairing)
       error = Error{ErrorKind::kRepairUnfinished, "a repair has begun and not ended", ""};
@@ -200,22 +199,35 @@ class Repair {
 
   // The stream from end to end: what is kept, what is void, and which events it holds.
   void scan() {
-    content_ = {};
-    content_.exists = stream_.has_value();
-    if (!stream_) return;
-    content_.same_incarnation = stream_->created == row_.incarnation;
-    content_.first_seq = stream_->first_seq;
-    content_.last_seq = stream_->last_seq;
-    scan_.emplace(relay_, findings_);
-    scan_->observe([&](const ReceivedEvent& event) { take(event); });
-    (void)scan_->read_to_end();
-    content_.behind = report_.voided.size() + report_.torn;
-    const auto read = std::max(newest_read_seq_, content_.same_incarnation ? row_.mark.seq : 0);
-    content_.gone_behind = stream_->last_seq - std::min(read, stream_->last_seq);
+    StreamContent unread;
+    if (stream_)
+      unread = {.exists = true,
+                .same_incarnation = stream_->created == row_.incarnation,
+                .first_seq = stream_->first_seq,
+                .last_seq = stream_->last_seq};
+    history_.emplace(
+        SourceFacts{row_.mark, timelines_, identity_.flushed, known_epochs(row_, epochs_),
+                    given_up(), stream_ && keeps_front(*stream_), void_after_},
+        unread);
+    if (stream_) {
+      scan_.emplace(relay_, findings_);
+      scan_->observe([&](const ReceivedEvent& event) { history_->take(event); });
+      (void)scan_->read_to_end();
+    }
+    history_->end();
+    report_.voided = history_->voided();
+    report_.torn = history_->torn();
   }
 
   std::optional<OrdinalRange> newest_hole() const {
     return epochs_.empty() ? std::nullopt : epochs_.newest().hole;
+  }
+
+  // By a repair before this one: the row stands behind its hole.
+  std::optional<OrdinalRange> given_up() const {
+    const auto hole = newest_hole();
+    return hole && !row_.mark.names_message() && row_.mark.ordinal == hole->last ? hole
+                                                                                 : std::nullopt;
   }
 
   // Only events of the table store can be proven by their rows.
@@ -235,8 +247,8 @@ class Repair {
   // them: a publication that left them out, and that was accepted since, leaves no other trace.
   void judge_rows() {
     if (!report_.reason.empty()) return;
-    const auto lost =
-        oldest_us_ ? count_lost(report_.missing, passed_xid_, *oldest_us_) : std::uint64_t{0};
+    const auto oldest = history_->oldest_us();
+    const auto lost = oldest ? count_lost(report_.missing, passed_xid_, *oldest) : std::uint64_t{0};
     if (lost > 0)
       report_.reason = "durable_events_lost: the stream lacks " + std::to_string(lost) +
                        " events that were committed before what the slot has confirmed: it will "
@@ -247,8 +259,8 @@ class Repair {
 
   void judge_stream() {
     if (report_.voided.empty() && !(is_provable() && unproven_)) return;
-    if (report_.reason.empty() && !gap_.empty())
-      report_.reason = "durable_events_lost: the stream lacks " + gap_ +
+    if (report_.reason.empty() && !history_->gap().empty())
+      report_.reason = "durable_events_lost: the stream lacks " + history_->gap() +
                        ", which it acknowledged, and holds later ones";
     if (report_.reason.empty() && void_after_ && !unproven_)
       throw Failure(ErrorKind::kConfiguration,
@@ -273,96 +285,6 @@ class Repair {
         "--void-after " + std::to_string(least) + "; or, where you know better, add --void-more");
   }
 
-  void take(const ReceivedEvent& event) {
-    if (event.seq > content_.last_seq) return;  // published meanwhile
-    const auto& place = event.place;
-    const auto ordinal = place.ordinal;
-    content_.highest_ordinal = std::max(content_.highest_ordinal, ordinal);
-    highest_epoch_ = std::max(highest_epoch_, place.epoch);
-    newest_read_seq_ = event.seq;
-    if (!oldest_us_ && ordinal != 0) oldest_us_ = place.fingerprint.commit_time_us;
-    if (content_.first_ordinal == 0) begin_with(event);
-    ours_end_ =
-        ours_end_ || content_.lost_front || ordinal == 0 || !is_history(event) || !follows(event);
-    if (!ours_end_) {
-      previous_ = place;
-      // A row change has no id to prove it by.
-      if (event.id.empty() && ordinal > row_.mark.ordinal && !unproven_row_change_)
-        unproven_row_change_ = ordinal;
-      if (place.last) ours_ = ordinal;
-      if (place.last && ordinal > row_.mark.ordinal) ends_.push_back(ordinal);
-    }
-    if (!ours_end_ && is_kept(ordinal)) {
-      ++report_.torn;
-      if (!place.last) return;
-      report_.torn = 0;
-      content_.kept_seq = event.seq;
-      content_.kept_ordinal = ordinal;
-      newest_kept_us_ = place.fingerprint.commit_time_us;
-      return;
-    }
-    report_.voided.push_back({event.seq, ordinal, ordinal == 0 ? "" : place.position.to_string(),
-                              event.subject, event.id});
-  }
-
-  // What is gone before the first message has aged out, or somebody removed it; or, behind the
-  // checkpoint of a stream that keeps its front, the broker has lost it like what it lacks further
-  // on (find_hole).
-  void begin_with(const ReceivedEvent& event) {
-    content_.first_ordinal = event.hole ? event.hole->first : event.place.ordinal;
-    content_.lost_front = content_.same_incarnation && keeps_front(*stream_) &&
-                          stream_->first_seq > row_.mark.seq + 1;
-    if (content_.lost_front)
-      gap_ = "what stood before ordinal " + std::to_string(content_.first_ordinal);
-    else if (content_.first_ordinal > 1)
-      gone_until_us_ = event.place.fingerprint.commit_time_us;
-  }
-
-  // By the operator's word, where there is one.
-  bool is_kept(std::uint64_t ordinal) const {
-    return report_.voided.empty() && (!void_after_ || ordinal <= *void_after_);
-  }
-
-  // What a relay can have written behind the message before. Messages before the checkpoint that
-  // somebody removed were published all the same: rows from before them are not sent again. Behind
-  // it the broker has lost them, and what follows would come before what is sent again.
-  bool follows(const ReceivedEvent& event) {
-    if (!previous_) return true;
-    const auto& place = event.place;
-    if (place.ordinal <= previous_->ordinal || place.position <= previous_->position ||
-        place.epoch < previous_->epoch)
-      return false;
-    const bool declared = event.hole && event.hole->lies_between(previous_->ordinal, place.ordinal);
-    if (place.ordinal == previous_->ordinal + 1 || declared) return true;
-    if (place.ordinal - 1 > row_.mark.ordinal) {
-      gap_ = "ordinals " + std::to_string(previous_->ordinal + 1) + " to " +
-             std::to_string(place.ordinal - 1);
-      return false;
-    }
-    if (is_kept(place.ordinal)) gone_until_us_ = place.fingerprint.commit_time_us;
-    return true;
-  }
-
-  // Of commits that this server has had, under settings that it knows: an epoch that the row lacks
-  // was opened by a relay of the server before a promotion. The row forgets older ones only as far
-  // as its mark.
-  bool is_history(const ReceivedEvent& event) const {
-    const auto& place = event.place;
-    if (!history_.contains(place.position.timeline, place.position.commit_lsn) ||
-        place.position.commit_lsn > identity_.flushed || was_given_up(place.ordinal))
-      return false;
-    return place.ordinal <= row_.mark.ordinal ||
-           std::ranges::find(known_epochs_, place.epoch) != known_epochs_.end();
-  }
-
-  // By a repair before this one, whose deletion the broker has lost: the row stands behind its
-  // hole.
-  bool was_given_up(std::uint64_t ordinal) const {
-    const auto hole = newest_hole();
-    return hole && !row_.mark.names_message() && row_.mark.ordinal == hole->last &&
-           ordinal >= hole->first && ordinal <= hole->last;
-  }
-
   void note_unproven(std::uint64_t ordinal) {
     unproven_ = unproven_ ? std::min(*unproven_, ordinal) : ordinal;
   }
@@ -374,7 +296,7 @@ class Repair {
     while (rows.next(page))
       for (const auto& row : page) spilled.add(partition_of(row.id), row);
     MissingRows found;
-    unproven_ = unproven_row_change_;
+    unproven_ = history_->first_row_change();
     for (std::size_t i = 0; i < kPartitions; ++i) {
       auto part = spilled.read(i);
       auto events = scan_ ? scan_->events().read(i) : std::vector<StoredEvent>();
@@ -390,16 +312,10 @@ class Repair {
   }
 
   // A fork and a foreign message say where the history ends. Where LSNs were used again only the
-  // rows do: the end of the last transaction before the first event without one. Nothing: no
-  // message can be read that would say it. Never depends on the operator's word.
+  // rows do.
   std::optional<std::uint64_t> suggestion() const {
-    if (unproven_ && gap_.empty() && (is_provable() || !exact_)) {
-      const auto end = std::ranges::lower_bound(ends_, *unproven_);
-      return end == ends_.begin() ? row_.mark.ordinal : *std::prev(end);
-    }
-    if (ours_) return ours_;
-    if (content_.first_ordinal == 0) return std::nullopt;
-    return content_.lost_front ? 0 : content_.first_ordinal - 1;
+    const bool by_rows = history_->gap().empty() && (is_provable() || !exact_);
+    return history_->newest_sure(by_rows ? unproven_ : std::nullopt);
   }
 
   // A transaction that began after the newest event known to be published was committed, or after
@@ -407,15 +323,10 @@ class Repair {
   std::optional<std::int64_t> horizon_us() const {
     if (!scan_) return std::nullopt;
     auto horizon = scan_->horizon_us();
-    if (gone_until_us_) horizon = std::max(horizon.value_or(0), *gone_until_us_);
-    if (horizon && newest_published_us() > 0) horizon = std::min(*horizon, newest_published_us());
+    if (const auto gone = history_->gone_until_us()) horizon = std::max(horizon.value_or(0), *gone);
+    if (horizon && history_->newest_published_us() > 0)
+      horizon = std::min(*horizon, history_->newest_published_us());
     return horizon;
-  }
-
-  // Commit time of the newest event that is known to have been published into this stream; 0: none.
-  std::int64_t newest_published_us() const {
-    if (!content_.same_incarnation) return newest_kept_us_;
-    return std::max(row_.mark.fingerprint.commit_time_us, newest_kept_us_);
   }
 
   void carry_out(RepairRow& row) {
@@ -439,12 +350,13 @@ class Repair {
     compare(OutboxRows(relay_.source.conninfo, snapshot.name()));
     // Without one nothing was published yet, and the first will cover everything.
     if (!epochs_.empty())
-      epochs_.reopen(snapshot.timeline(), snapshot.point(), report_.plan.hole, highest_epoch_);
+      epochs_.reopen(snapshot.timeline(), snapshot.point(), report_.plan.hole,
+                     history_->highest_epoch());
     require_owned();
     report_.backfills =
         row.finish({relay_.source.slot, snapshot.name(), snapshot.point(), snapshot.timeline(),
                     snapshot.system_id(), stream_ ? stream_->created : "", epochs_.to_json(),
-                    epochs_.empty() ? 0 : epochs_.newest().number, newest_published_us()},
+                    epochs_.empty() ? 0 : epochs_.newest().number, history_->newest_published_us()},
                    report_.plan, report_.missing, report_.outboxes);
   }
 
@@ -556,31 +468,19 @@ class Repair {
 
   Checkpoint row_;
   Epochs epochs_;
-  std::vector<std::uint32_t> known_epochs_;
   Start start_;
   SystemIdentity identity_;
-  TimelineHistory history_{1};
+  TimelineHistory timelines_{1};
   std::optional<wire::StreamInfo> stream_;
   std::optional<BegunRepair> begun_;
   std::optional<std::uint64_t> void_after_;
   StreamFindings findings_{0};
   std::optional<StreamScan> scan_;
-  StreamContent content_;
+  std::optional<StreamHistory> history_;
+  // The first ordinal behind the durable one that nothing of the source proves.
   std::optional<std::uint64_t> unproven_;
-  bool ours_end_ = false;              // what is read now is not this source's history any more
-  std::optional<std::uint64_t> ours_;  // where its last whole transaction ends
-  std::uint64_t newest_read_seq_ = 0;
-  std::optional<std::int64_t> oldest_us_;  // commit time of the oldest message
-  std::uint64_t passed_xid_ = 0;           // the slot sends nothing of transactions below it
-  std::string gap_;                        // ordinals behind the checkpoint that the stream lacks
-  bool exact_ = false;                     // the servers say where the history ends
-  std::optional<std::uint64_t> unproven_row_change_;
-  std::optional<PositionHeader> previous_;
-  std::optional<std::int64_t>
-      gone_until_us_;  // commit time behind the newest messages that are gone
-  std::int64_t newest_kept_us_ = 0;
-  std::uint32_t highest_epoch_ = 0;
-  std::vector<std::uint64_t> ends_;  // of transactions behind the checkpoint
+  std::uint64_t passed_xid_ = 0;  // the slot sends nothing of transactions below it
+  bool exact_ = false;            // the servers say where the history ends
   RepairReport report_;
 };
 

@@ -17,6 +17,7 @@
 #include "daemon/repair/mark_check.h"
 #include "daemon/repair/plan.h"
 #include "daemon/repair/repair_row.h"
+#include "daemon/repair/stream_history.h"
 #include "relay/options.h"
 
 namespace postrider {
@@ -30,14 +31,6 @@ struct RepairOptions {
   bool void_more = false;  // also where nothing says that all of them are
   // Also where nothing is known to be wrong: a new slot, and what the stream lacks is sent again.
   bool resend = false;
-};
-
-struct VoidMessage {
-  std::uint64_t seq = 0;
-  std::uint64_t ordinal = 0;  // 0: no message of this source's relay
-  std::string position;
-  std::string subject;
-  std::string id;
 };
 
 struct RepairReport {
