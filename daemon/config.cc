@@ -326,14 +326,16 @@ void review_secrets(const std::string& path, const std::vector<CaptureRule>& cap
 }
 
 // Without any [[capture]], nothing is known of what is carried.
-replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures) {
+replica::CarriedOf carried_by(const std::vector<CaptureRule>& captures, const std::string& source) {
   if (captures.empty()) return nullptr;
-  return [captures](const std::string& schema,
-                    const std::string& table) -> std::optional<replica::Carried> {
+  return [captures, source](const std::string& schema,
+                            const std::string& table) -> std::optional<replica::Carried> {
     const auto* rule = postrider::find_rule(captures, schema, table);
     if (rule == nullptr) return std::nullopt;
-    return replica::Carried{rule->columns,   rule->exclude, rule->mask, rule->hash,
-                            rule->hash_salt, rule->rename,  rule->where};
+    return replica::Carried{rule->columns,   rule->exclude,
+                            rule->mask,      rule->hash,
+                            rule->hash_salt, rule->rename,
+                            rule->where,     subject_patterns(*rule, source, schema, table)};
   };
 }
 
@@ -377,7 +379,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
   for (auto& readmodel : config.readmodels) {
     readmodel.replicas.source_conninfo =
         config.verify_conninfo.value_or(config.relay.source.conninfo);
-    readmodel.replicas.carried = carried_by(config.relay.captures);
+    readmodel.replicas.carried = carried_by(config.relay.captures, config.relay.source.name);
   }
   return config;
 }

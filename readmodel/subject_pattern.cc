@@ -35,4 +35,18 @@ bool matches(std::string_view pattern, std::string_view subject) {
   return pattern.empty() && subject.empty();
 }
 
+Share share_of(std::string_view pattern, std::string_view of) {
+  Share share = Share::kAll;
+  while (!pattern.empty() && !of.empty()) {
+    const auto wanted = take_token(pattern);
+    const auto token = take_token(of);
+    if (wanted == ">") return share;
+    if (token == ">") return Share::kPart;
+    if (wanted == "*" || wanted == token) continue;
+    if (token != "*") return Share::kNone;
+    share = Share::kPart;
+  }
+  return pattern.empty() && of.empty() ? share : Share::kNone;
+}
+
 }  // namespace postrider

@@ -57,6 +57,11 @@ int run_verify_readmodel(const Config& config, const VerifyOptions& options) {
                       config.relay.source.name + "\"",
                   "verify it with a file whose [source] is that one");
   const auto comparisons = comparisons_of(readmodel);
+  for (const auto& comparison : comparisons)
+    if (!comparison.problem.empty())
+      throw Failure(ErrorKind::kConfiguration, comparison.name + ": " + comparison.problem,
+                    "name in a [[verify]] of that name what must be equal: docs/readmodels.md, "
+                    "\"Verify\"");
   if (comparisons.empty())
     throw Failure(ErrorKind::kConfiguration,
                   "read model \"" + options.readmodel +

@@ -22,9 +22,10 @@ std::vector<ReplicaDefinition> create_replicas(const replica::Options& options,
     std::vector<ReplicaDefinition> definitions;
     std::map<std::pair<std::string, std::string>, std::string> sources;
     for (const auto& table : tables) {
-      const auto* rule = replica::find_rule(options, table.schema, table.name);
       const auto carried = replica::carried_of(options, table.schema, table.name);
-      if (rule == nullptr || !carried) continue;
+      if (!carried) continue;
+      const auto* rule = replica::find_rule(options, table.schema, table.name, *carried).rule;
+      if (rule == nullptr) continue;
       ReplicaDefinition& definition = definitions.emplace_back();
       definition.source = table.schema + "." + table.name;
       definition.target = rule->schema + "." + table.name;

@@ -1,6 +1,7 @@
 #include "readmodel/replica/rules.h"
 
 #include "base/table_pattern.h"
+#include "readmodel/subject_pattern.h"
 
 namespace postrider::replica {
 namespace {
@@ -37,10 +38,20 @@ bool takes(const Rule& rule, const std::string& schema, const std::string& table
       rule.tables, [&](const auto& pattern) { return matches_table(pattern, schema, table); });
 }
 
-const Rule* find_rule(const Options& options, const std::string& schema, const std::string& table) {
-  const auto found = std::ranges::find_if(
-      options.rules, [&](const Rule& rule) { return takes(rule, schema, table); });
-  return found == options.rules.end() ? nullptr : &*found;
+FoundRule find_rule(const Options& options, const std::string& schema, const std::string& table,
+                    const Carried& carried) {
+  for (const auto& rule : options.rules) {
+    if (!takes(rule, schema, table)) continue;
+    const auto has = [&](Share share) {
+      return std::ranges::any_of(carried.subjects, [&](const auto& subjects) {
+        return share_of(rule.subjects, subjects) == share;
+      });
+    };
+    if (rule.subjects.empty() || carried.subjects.empty()) return {&rule, true};
+    if (has(Share::kPart) || has(Share::kAll))
+      return {&rule, !has(Share::kPart) && !has(Share::kNone)};
+  }
+  return {};
 }
 
 std::optional<Carried> carried_of(const Options& options, const std::string& schema,

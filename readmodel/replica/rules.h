@@ -36,6 +36,8 @@ struct Carried {
   std::string hash_salt = {};
   std::map<std::string, std::string> rename = {};  // own name: carried name
   std::string where = {};                          // SQL over a row; empty: all
+  // Patterns of the subjects of its events; empty: not known.
+  std::vector<std::string> subjects = {};
 
   [[nodiscard]] bool carries(const std::string& column) const {
     return (columns.empty() || std::ranges::find(columns, column) != columns.end()) &&
@@ -70,9 +72,12 @@ struct Options {
 
 // True when the rule takes rows of that table.
 [[nodiscard]] bool takes(const Rule& rule, const std::string& schema, const std::string& table);
-// The first rule that does, whatever its subjects; nullptr for none.
-[[nodiscard]] const Rule* find_rule(const Options& options, const std::string& schema,
-                                    const std::string& table);
+struct FoundRule {
+  const Rule* rule = nullptr;  // the first that takes events of the table; nullptr: none does
+  bool whole = true;           // all of them, as far as it is known
+};
+[[nodiscard]] FoundRule find_rule(const Options& options, const std::string& schema,
+                                  const std::string& table, const Carried& carried);
 // Nothing where the table is known not to be captured.
 [[nodiscard]] std::optional<Carried> carried_of(const Options& options, const std::string& schema,
                                                 const std::string& table);

@@ -12,6 +12,7 @@ struct Comparison {
   std::string source_query;
   std::string target_query;
   std::vector<std::string> key;  // columns of both queries, for ranges and for showing what differs
+  std::string problem = {};      // why it would say nothing; empty: it does
 };
 
 }  // namespace postrider

@@ -96,13 +96,18 @@ std::vector<Comparison> replica_comparisons(const replica::Options& options,
     pqxx::read_transaction tx(connection);
     std::vector<Comparison> comparisons;
     for (const auto& table : tables) {
-      const auto* rule = replica::find_rule(options, table.schema, table.name);
       const auto carried = replica::carried_of(options, table.schema, table.name);
-      if (rule == nullptr || !carried) continue;
+      if (!carried) continue;
+      const auto [rule, whole] = replica::find_rule(options, table.schema, table.name, *carried);
+      if (rule == nullptr) continue;
       const auto target = find_target_table(tx, rule->schema, table.name);
       if (!target && !options.carried) continue;
-      if (auto comparison = comparison_of(table, target, *rule, *carried))
-        comparisons.push_back(std::move(*comparison));
+      auto comparison = comparison_of(table, target, *rule, *carried);
+      if (!comparison) continue;
+      if (!whole)
+        comparison->problem = "replica.subjects \"" + rule->subjects +
+                              "\" takes a part of its rows: its replica is no copy";
+      comparisons.push_back(std::move(*comparison));
     }
     return comparisons;
   });

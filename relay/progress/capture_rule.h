@@ -55,6 +55,13 @@ struct CaptureRule {
 [[nodiscard]] const CaptureRule* find_rule(const std::vector<CaptureRule>& rules,
                                            std::string_view schema, std::string_view table);
 
+// NATS subject patterns of the events of a table that the rule names: `*` stands where values of
+// rows do.
+[[nodiscard]] std::vector<std::string> subject_patterns(const CaptureRule& rule,
+                                                        const std::string& source,
+                                                        const std::string& schema,
+                                                        const std::string& table);
+
 // True for a column of the table that is carried, masked and hashed ones too.
 [[nodiscard]] bool carries_column(const CaptureRule& rule, const std::string& column);
 

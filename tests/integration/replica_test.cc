@@ -59,6 +59,31 @@ TEST_F(Replica, FollowsEveryKindOfChange) {
   EXPECT_EQ(verify(), 1) << output();
 }
 
+TEST_F(Replica, VerifyComparesTheTablesWhoseSubjectsARuleTakes) {
+  both("CREATE TABLE item (id int PRIMARY KEY, region text)");
+  app_sql("CREATE TABLE other (id int PRIMARY KEY)");
+  replicate("[[capture]]\ntables = [\"public.*\"]\n",
+            "[[replica]]\nsubjects = \"shop.cdc.public.item\"\n");
+  app_sql("INSERT INTO item VALUES (1, 'eu'), (2, 'us'); INSERT INTO other VALUES (1)");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(verify(), 0) << output();
+  EXPECT_EQ(output().find("public.other"), std::string::npos) << output();
+}
+
+TEST_F(Replica, VerifyRefusesATableOfWhoseRowsARuleTakesAPart) {
+  constexpr int kConfiguration = 78;
+  both("CREATE TABLE item (id int PRIMARY KEY, region text)");
+  replicate(
+      "[[capture]]\ntables = [\"public.item\"]\nsubject_column = \"region\"\n"
+      "subject_values = { eu = \"cdc.eu.item\" }\n",
+      "[[replica]]\nsubjects = \"shop.cdc.eu.item\"\n");
+  app_sql("INSERT INTO item VALUES (1, 'eu'), (2, 'us')");
+  ASSERT_EQ(carry(), 0) << applied_log();
+  EXPECT_EQ(target_sql("SELECT string_agg(region, '') FROM item"), "eu");
+  EXPECT_EQ(verify(), kConfiguration) << output();
+  EXPECT_NE(output().find("takes a part of its rows"), std::string::npos) << output();
+}
+
 constexpr const char* kTypes =
     R"(CREATE TYPE mood AS ENUM ('sad', 'o''k "x", y'); CREATE DOMAIN cents AS int CHECK (value >= 0);
        CREATE DOMAIN doc AS json; CREATE TYPE pair AS (a int, b text);)";

@@ -21,6 +21,17 @@ TEST(SubjectPattern, AGreaterThanStandsForOneTokenOrMore) {
   EXPECT_TRUE(matches(">", "shop.order"));
 }
 
+TEST(SubjectPattern, TellsHowMuchOfAnotherItMatches) {
+  EXPECT_EQ(share_of("shop.>", "shop.cdc.*"), Share::kAll);
+  EXPECT_EQ(share_of("shop.*.a", "shop.*.a"), Share::kAll);
+  EXPECT_EQ(share_of("shop.cdc.a", "shop.cdc.a"), Share::kAll);
+  EXPECT_EQ(share_of("shop.cdc.a", "shop.cdc.*"), Share::kPart);
+  EXPECT_EQ(share_of("shop.*.a", "shop.>"), Share::kPart);
+  EXPECT_EQ(share_of("shop.cdc.a", "shop.cdc.b"), Share::kNone);
+  EXPECT_EQ(share_of("shop.cdc", "shop.cdc.*"), Share::kNone);
+  EXPECT_EQ(share_of("shop.cdc.>", "shop.cdc"), Share::kNone);
+}
+
 TEST(SubjectPattern, RefusesWhatNatsWould) {
   for (const char* bad : {"", ".", "a.", ".a", "a..b", "a.>.b", "a b", "a*", ">a", "a.b\r\n"})
     EXPECT_FALSE(is_valid_pattern(bad)) << bad;

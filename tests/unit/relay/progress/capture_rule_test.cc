@@ -24,5 +24,16 @@ TEST(CaptureRule, TheFirstThatMatchesCounts) {
   EXPECT_EQ(find_rule(rules, "b", "x"), nullptr);
 }
 
+TEST(CaptureRule, KnowsTheSubjectsOfATable) {
+  CaptureRule rule;
+  using Patterns = std::vector<std::string>;
+  EXPECT_EQ(subject_patterns(rule, "shop", "public", "orders"), Patterns{"shop.cdc.public.orders"});
+  EXPECT_EQ(subject_patterns(rule, "shop", "public", "my orders"), Patterns{"shop.cdc.public.*"});
+  rule.subject = "rows.x{op}.{table}_{key}.{column:region}";
+  rule.subject_values = {{"eu", "eu.{table}"}};
+  EXPECT_EQ(subject_patterns(rule, "shop", "public", "orders"),
+            (Patterns{"shop.rows.*.*.*", "shop.eu.orders"}));
+}
+
 }  // namespace
 }  // namespace postrider
