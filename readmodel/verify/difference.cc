@@ -27,20 +27,24 @@ class Side {
   std::optional<BagRow> row_;
 };
 
-// Takes out what both have equally often, and reports what both have but not equally often.
+// Takes out what both have equally often, and reports what both have but not equally often. Both
+// rise by their hashes, so one pass does.
 void take_common(std::vector<BagRow>& source, std::vector<BagRow>& target,
                  std::vector<Difference>& found) {
+  auto there = target.begin();
   for (auto& row : source) {
-    const auto same = std::ranges::find(target, row.row_hash, &BagRow::row_hash);
-    if (same == target.end()) continue;
-    if (row.count != same->count)
+    while (there != target.end() && there->row_hash < row.row_hash) ++there;
+    if (there == target.end()) break;
+    if (there->row_hash != row.row_hash) continue;
+    if (row.count != there->count)
       found.push_back(
-          {row.count > same->count ? Difference::Kind::kMissing : Difference::Kind::kSurplus,
-           row.key, row.row, same->row, row.count, same->count});
-    target.erase(same);
-    row.count = 0;
+          {row.count > there->count ? Difference::Kind::kMissing : Difference::Kind::kSurplus,
+           row.key, row.row, there->row, row.count, there->count});
+    row.count = there->count = 0;
   }
-  std::erase_if(source, [](const BagRow& row) { return row.count == 0; });
+  const auto common = [](const BagRow& row) { return row.count == 0; };
+  std::erase_if(source, common);
+  std::erase_if(target, common);
 }
 
 void compare_key(std::vector<BagRow> source, std::vector<BagRow> target,
