@@ -40,6 +40,7 @@ OutboxRows::OutboxRows(const std::string& conninfo, const std::string& exported)
     tx->exec(
         "SET application_name = 'postrider verify'; SET client_min_messages = warning; "
         "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+        "SET client_connection_check_interval = '1s'; "  // a sort of all rows ends with us
         "SET row_security = off; SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; "
         "SET default_transaction_read_only = on");
     sql::forbid_transaction_timeout(*tx);

@@ -1,5 +1,7 @@
 #include "readmodel/verify/query_side.h"
 
+#include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "base/error.h"
@@ -14,6 +16,8 @@ constexpr const char* kPinnedSettings =
     "SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; "
     "SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; SET row_security = off; SET jit = off; "
     "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+    // A statement that hashes for hours ends soon after the verify that asked for it.
+    "SET client_connection_check_interval = '1s'; "
     "SET default_transaction_read_only = on";
 
 // Runs `body`; throws Failure for what libpqxx throws. Only the user's query can be refused.
@@ -69,7 +73,25 @@ std::string list_of(pqxx::connection& connection, const std::vector<std::string>
 }
 
 constexpr const char* kCursor = "postrider_rows";
-constexpr int kFetch = 500;
+constexpr std::size_t kFetchBytes = 1 << 20;  // of the rows of one FETCH, about
+constexpr std::size_t kMostFetched = 500;
+constexpr std::size_t kFirstFetched = 4;  // until it is known how wide they are
+
+std::string probe(pqxx::connection& connection, const std::string& query,
+                  const std::vector<std::string>& key) {
+  return "SELECT " + key_row(connection, key) + " FROM " + subquery(query) + " LIMIT 0";
+}
+
+// Of the relations that this transaction has locked: a file other than in its snapshot, or none
+// there. pg_relation_filenode() tells of now, pg_class of then. Indexes come and go without harm.
+constexpr const char* kReplaced =
+    "SELECT l.relation::regclass::text FROM pg_catalog.pg_locks l "
+    "LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation "
+    "WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) "
+    "AND coalesce(c.relfilenode, 1) <> 0 "
+    "AND pg_relation_filenode(l.relation) IS DISTINCT FROM c.relfilenode "
+    "AND pg_get_indexdef(l.relation) IS NULL ORDER BY 1";
 
 }  // namespace
 
@@ -93,7 +115,7 @@ QuerySide::~QuerySide() = default;
 void QuerySide::check(const std::string& query, const std::vector<std::string>& key) {
   run(what_, [&] {
     pqxx::nontransaction tx(*connection_);
-    tx.exec("SELECT " + key_row(*connection_, key) + " FROM " + subquery(query) + " LIMIT 0");
+    tx.exec(probe(*connection_, query, key));
   });
 }
 
@@ -106,6 +128,16 @@ void QuerySide::begin(const std::string& exported_snapshot) {
       tx->exec("SET TRANSACTION SNAPSHOT " + tx->quote(exported_snapshot));
     tx->exec("SELECT 1");
     tx_ = std::move(tx);
+  });
+}
+
+std::vector<std::string> QuerySide::lock(const std::string& query,
+                                         const std::vector<std::string>& key) {
+  return run(what_, [&] {
+    tx_->exec(probe(*connection_, query, key));
+    std::vector<std::string> replaced;
+    for (const auto& row : tx_->exec(kReplaced)) replaced.push_back(row[0].as<std::string>());
+    return replaced;
   });
 }
 
@@ -138,13 +170,18 @@ NextRow QuerySide::rows(const std::string& query, const std::vector<std::string>
               std::to_string(ranges.front().size()) + ") IN " + list_of(*connection_, ranges) +
               " GROUP BY kh, rh, k, r ORDER BY kh COLLATE \"C\", rh COLLATE \"C\"");
   });
-  return [this, page = pqxx::result(), at = pqxx::result::size_type{0},
+  return [this, page = pqxx::result(), at = pqxx::result::size_type{0}, bytes = std::size_t{0},
           ended = false]() mutable -> std::optional<BagRow> {
     if (ended) return std::nullopt;
     if (at == page.size()) {
+      const std::size_t count =
+          page.empty()
+              ? kFirstFetched
+              : std::clamp<std::size_t>(kFetchBytes * page.size() / (bytes + 1), 1, kMostFetched);
       page = run(what_,
-                 [&] { return tx_->exec("FETCH " + std::to_string(kFetch) + " FROM " + kCursor); });
+                 [&] { return tx_->exec("FETCH " + std::to_string(count) + " FROM " + kCursor); });
       at = 0;
+      bytes = 0;
     }
     if (page.empty()) {
       ended = true;
@@ -152,6 +189,7 @@ NextRow QuerySide::rows(const std::string& query, const std::vector<std::string>
       return std::nullopt;
     }
     const auto& row = page[at++];
+    bytes += row[2].size() + row[3].size();
     return BagRow{row[0].as<std::string>(), row[1].as<std::string>(), row[2].as<std::string>(),
                   row[3].as<std::string>(), row[4].as<std::uint64_t>()};
   };

@@ -25,13 +25,19 @@ class QuerySide {
   QuerySide(const std::string& conninfo, std::string what, const std::string& schema);
   ~QuerySide();
 
-  // Runs neither query nor anything else for long: would the server accept it, has it the key?
+  // Neither runs the query nor anything else for long: would the server accept it, has it the key?
   void check(const std::string& query, const std::vector<std::string>& key);
 
   // Begins the transaction whose snapshot everything below sees: an exported one, or that of its
   // first statement.
   void begin(const std::string& exported_snapshot = {});
   [[nodiscard]] pqxx::transaction_base& sql() { return *tx_; }
+
+  // Locks what the query reads, as reading it does, until the transaction ends; and names the
+  // tables, if any, that were truncated, rewritten or made since the snapshot: it sees them empty,
+  // whatever they held. What functions of the query read is not looked at.
+  [[nodiscard]] std::vector<std::string> lock(const std::string& query,
+                                              const std::vector<std::string>& key);
 
   // Sums of the ranges named by the first `digits` hexadecimal digits of the key's hash, rising;
   // only of ranges that begin with one of `within`, if there are any.

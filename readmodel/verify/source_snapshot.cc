@@ -18,6 +18,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kAnswer{10'000};  // for what the server answers at once
+constexpr milliseconds kCancelMargin{2'000};
 constexpr const char* kQueryCanceled = "57014";
 constexpr int kFailoverSlots = 170000;  // server versions from here on have them
 
@@ -55,8 +56,12 @@ SourceSnapshot::SourceSnapshot(const std::string& conninfo) {
   // The exported snapshot is a transaction that stays open, and idle.
   std::string settings = "SET idle_in_transaction_session_timeout = 0";
   if (PQserverVersion(connection_.get()) >= 170000) settings += "; SET transaction_timeout = 0";
-  const ResultPtr set(PQexec(connection_.get(), settings.c_str()));
-  if (PQresultStatus(set.get()) != PGRES_COMMAND_OK) throw_result(set.get(), settings);
+  set(settings);
+}
+
+void SourceSnapshot::set(const std::string& settings) {
+  const ResultPtr result(PQexec(connection_.get(), settings.c_str()));
+  if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) throw_result(result.get(), settings);
 }
 
 SourceSnapshot::~SourceSnapshot() = default;
@@ -121,6 +126,8 @@ bool SourceSnapshot::take_with_slot(const std::string& slot, milliseconds limit)
 bool SourceSnapshot::take(const std::string& create, milliseconds limit) {
   // The place is on this timeline: a promotion in between would have ended the connection.
   const auto system = execute("IDENTIFY_SYSTEM", kAnswer);
+  // The server does not notice that we are gone while it waits, with the slot, for a transaction.
+  set("SET lock_timeout = " + std::to_string((limit + kCancelMargin).count()));
   const auto slot = execute(create, limit);
   if (!system || !slot) return false;
   system_id_ = PQgetvalue(system.get(), 0, 0);

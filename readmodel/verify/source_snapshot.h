@@ -30,6 +30,7 @@ class SourceSnapshot {
 
   // Makes the slot. It waits for transactions that are writing now, and for prepared ones: false
   // when they have not ended after `limit`; then there is no slot, and this may be tried again.
+  // Whoever is killed meanwhile leaves it to the server, which gives up each wait soon after.
   [[nodiscard]] bool take(std::chrono::milliseconds limit);
   // The same with a slot of this name that stays.
   [[nodiscard]] bool take_with_slot(const std::string& slot, std::chrono::milliseconds limit);
@@ -53,6 +54,7 @@ class SourceSnapshot {
   // The command's result; nothing when it was cancelled at the deadline.
   ResultPtr execute(const std::string& command, std::chrono::milliseconds limit);
   [[nodiscard]] bool take(const std::string& create, std::chrono::milliseconds limit);
+  void set(const std::string& settings);
   [[noreturn]] void throw_result(const PGresult* result, const std::string& what) const;
 
   std::unique_ptr<PGconn, CloseConnection> connection_;

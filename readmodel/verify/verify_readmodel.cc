@@ -72,15 +72,7 @@ class Run {
       source_.check(comparison.source_query, comparison.key);
       target_.check(comparison.target_query, comparison.key);
     }
-    if (take_snapshots()) {
-      for (const auto& comparison : comparisons_)
-        verdict_.comparisons.push_back(compare(comparison));
-      // A name would then lead to a table that our snapshot does not see into.
-      if (hold_.generation() != generation_) {
-        verdict_.comparisons.clear();
-        (void)fail("it was swapped by a rebuild meanwhile: verify again");
-      }
-    }
+    if (take_snapshots() && !compare_all()) verdict_.comparisons.clear();
     verdict_.took = since(start);
     return std::move(verdict_);
   }
@@ -93,6 +85,8 @@ class Run {
   bool take_snapshots();
   bool wait_until_reached();
   bool look_at_cursor();
+  bool compare_all();
+  bool lock(const Comparison& comparison);
   ComparisonResult compare(const Comparison& comparison);
   void narrow(const Comparison& comparison, std::vector<std::string> ranges, std::uint64_t rows,
               ComparisonResult& result);
@@ -190,6 +184,28 @@ bool Run::look_at_cursor() {
   position.index = row[4].as<std::uint32_t>();
   verdict_.position = position.to_string();
   return true;
+}
+
+bool Run::compare_all() {
+  for (const auto& comparison : comparisons_) {
+    if (!lock(comparison)) return false;
+    verdict_.comparisons.push_back(compare(comparison));
+  }
+  // A name would then lead to a table that our snapshot does not see into.
+  return hold_.generation() == generation_ ||
+         fail("it was swapped by a rebuild meanwhile: verify again");
+}
+
+// A snapshot does not outlive TRUNCATE, nor an ALTER TABLE that writes the table anew: what it saw
+// is gone, and an empty table would be compared. Only tables that are compared already are locked.
+bool Run::lock(const Comparison& comparison) {
+  const auto there = source_.lock(comparison.source_query, comparison.key);
+  const auto here = target_.lock(comparison.target_query, comparison.key);
+  if (there.empty() && here.empty()) return true;
+  return fail(
+      (there.empty() ? here : there).front() + " of the " + (there.empty() ? "target" : "source") +
+      " was truncated, rewritten or made anew meanwhile, and is not what it was at " +
+      std::to_string(verdict_.timeline) + "/" + verdict_.point.to_string() + ": verify again");
 }
 
 ComparisonResult Run::compare(const Comparison& comparison) {

@@ -324,6 +324,66 @@ TEST_F(VerifyReadModel, OfASourceWithAnOpenWriterCouldNotSayAndNamesIt) {
   EXPECT_EQ(verify(), kEqual) << said_;
 }
 
+// A snapshot does not outlive TRUNCATE: both sides would be empty, and equal.
+TEST_F(VerifyReadModel, OfATableThatWasTruncatedMeanwhileCouldNotSay) {
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(quiet_bank(5));
+  const auto truncate_meanwhile = [&](bool source) {
+    const auto held = start_verify({}, "verify.after_release=stop");
+    ASSERT_TRUE(dev::wait_until([&] { return held->stopped(); }, kPatience)) << held->log();
+    if (source) sql("TRUNCATE holder CASCADE");
+    target_sql("TRUNCATE account");
+    held->resume();
+    EXPECT_EQ(held->wait(kPatience), kCouldNotSay) << held->log();
+    const auto named =
+        source ? "holder of the source was truncated" : "account of the target was truncated";
+    EXPECT_NE(held->log().find(named), std::string::npos) << held->log();
+  };
+  ASSERT_NO_FATAL_FAILURE(truncate_meanwhile(false));
+  ASSERT_EQ(verify(), kDiffers) << said_;
+  ASSERT_NO_FATAL_FAILURE(truncate_meanwhile(true));
+  EXPECT_EQ(verify(), kEqual) << said_;
+}
+
+TEST_F(VerifyReadModel, KilledWhileItWaitsForAnOpenWriterLeavesNoSlotBehind) {
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(quiet_bank(5));
+  const auto slots = [&] {
+    return sql(
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'postrider_verify%'");
+  };
+  sql("BEGIN; UPDATE holder SET cents = cents; PREPARE TRANSACTION 'forgotten'");
+  const auto doomed = start_verify({"--timeout", "3"});
+  ASSERT_TRUE(dev::wait_until([&] { return slots() == "1"; }, kPatience)) << doomed->log();
+  doomed->kill();
+  EXPECT_TRUE(dev::wait_until([&] { return slots() == "0"; }, kPatience));
+  sql("ROLLBACK PREPARED 'forgotten'");
+}
+
+TEST_F(VerifyReadModel, KilledWhileTheServersHashEndsThem) {
+  const std::string slow = R"toml(
+[[verify]]
+source = "SELECT name AS key FROM holder, pg_sleep(3600)"
+target = "SELECT key FROM account, pg_sleep(3600)"
+key = ["key"]
+)toml";
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(quiet_bank(5));
+  const std::string hashing =
+      "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
+      "application_name = 'postrider verify' AND query LIKE '%pg_sleep(3600)%'";
+  const auto doomed = start_verify({}, {}, "verify", slow);
+  ASSERT_TRUE(
+      dev::wait_until([&] { return sql(hashing) == "1" && target_sql(hashing) == "1"; }, kPatience))
+      << doomed->log();
+  doomed->kill();
+  EXPECT_TRUE(dev::wait_until([&] { return sql(hashing) == "0" && target_sql(hashing) == "0"; },
+                              kPatience));
+}
+
 TEST_F(VerifyReadModel, RefusesAQueryThatAServerRefusesBeforeItHoldsAnybody) {
   const std::string broken = R"(
 [[verify]]
