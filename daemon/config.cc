@@ -5,9 +5,11 @@
 
 #include <toml++/toml.h>
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <functional>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -126,9 +128,11 @@ std::string at(const std::string& path, const toml::node& node) {
   return path + ":" + std::to_string(node.source().begin.line);
 }
 
+constexpr std::array<std::string_view, 6> kRepeatedSections = {
+    "readmodel", "projection", "verify", "capture", "outbox", "replica"};
+
 bool is_repeated(const std::string& section) {
-  return section == "readmodel" || section == "projection" || section == "verify" ||
-         section == "capture" || section == "outbox" || section == "replica";
+  return std::ranges::find(kRepeatedSections, section) != kRepeatedSections.end();
 }
 
 struct Repeated {
@@ -201,6 +205,17 @@ void read_environment(const std::vector<Key>& keys, std::set<std::string>& seen)
   }
 }
 
+// There is no telling which of several tables it means.
+void refuse_variable_of_repeated_section(const std::string& name) {
+  for (const auto& section : kRepeatedSections) {
+    if (!name.starts_with(environment_name({std::string(section), "", nullptr}))) continue;
+    throw Failure(
+        ErrorKind::kConfiguration,
+        "environment: " + name + " names a repeated section, which is read from the file alone",
+        "unset it, and write the key into the file, below [[" + std::string(section) + "]]");
+  }
+}
+
 // A variable that names a section of ours and no key of it is a setting that somebody believes in.
 void refuse_unknown_variables(const std::vector<Key>& keys) {
   // Not settings: where `postrider dev` finds nats-server.
@@ -214,6 +229,7 @@ void refuse_unknown_variables(const std::vector<Key>& keys) {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string variable(*entry);
     const std::string name = variable.substr(0, variable.find('='));
+    refuse_variable_of_repeated_section(name);
     const bool ours = std::ranges::any_of(
         prefixes, [&](const std::string& prefix) { return name.starts_with(prefix); });
     if (!ours || others.contains(name) || std::ranges::find(known, name) != known.end()) continue;
@@ -238,6 +254,19 @@ void read_settings(const std::vector<std::string>& settings, const std::vector<K
         .set(ConfigValue::from_text("--set " + name, setting.substr(equals + 1)));
     seen.insert(name);
   }
+}
+
+// Who we are to NATS is one thing: what the environment or the command line says of it replaces
+// what was said before, of whatever kind. `given` are the keys that it sets.
+void forget_older_identity(const std::set<std::string>& given, NatsOptions& nats) {
+  const bool creds = given.contains("nats.creds");
+  const bool seed = given.contains("nats.nkey_seed");
+  const bool user = given.contains("nats.user");
+  if (!creds && !seed && !user) return;
+  if (!creds) nats.credentials_file.clear();
+  if (!seed) nats.nkey_seed_file.clear();
+  if (!user) nats.user.clear();
+  if (!user && !given.contains("nats.password_file")) nats.password_file.clear();
 }
 
 // PG* fill gaps by libpq itself.
@@ -295,6 +324,9 @@ void review_transport(Config& config) {
   const NatsOptions& nats = config.relay.nats;
   review(is_plain_postgres(config.relay.source.conninfo), config.source_insecure, "source.conninfo",
          "source", postgres);
+  if (config.verify_conninfo)
+    review(is_plain_postgres(*config.verify_conninfo), config.source_insecure,
+           "source.verify_conninfo", "source", postgres);
   review(is_plain_postgres(config.owner_conninfo), config.source_insecure, "migrate.conninfo",
          "source", postgres);
   review(is_plain_postgres(config.target_conninfo), config.target_insecure, "target.conninfo",
@@ -318,6 +350,7 @@ void review_secrets(const std::string& path, const std::vector<CaptureRule>& cap
   for (const auto* conninfo : {&config.relay.source.conninfo, &config.owner_conninfo,
                                &config.target_conninfo, &config.target_owner_conninfo})
     secret = secret || has_password(*conninfo);
+  secret = secret || has_password(config.verify_conninfo.value_or(""));
   for (const auto& rule : captures) secret = secret || !rule.hash_salt.empty();
   if (secret)
     config.warnings.push_back(
@@ -362,8 +395,14 @@ Config load_config(const std::string& path, const std::vector<std::string>& sett
     review_secrets(path, repeated.captures, config);
   }
   refuse_unknown_variables(keys);
-  read_environment(keys, seen);
-  read_settings(settings, keys, seen);
+  std::set<std::string> given;
+  read_environment(keys, given);
+  forget_older_identity(given, config.relay.nats);
+  seen.merge(given);
+  given.clear();
+  read_settings(settings, keys, given);
+  forget_older_identity(given, config.relay.nats);
+  seen.merge(given);
   fill_gaps(keys, seen);
   require_apart(repeated.outboxes, repeated.captures);
   config.relay.captures = std::move(repeated.captures);

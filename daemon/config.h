@@ -1,6 +1,8 @@
 // The configuration: one TOML file, beaten by POSTRIDER_<SECTION>_<KEY> in the environment, beaten
 // by section.key=value on the command line. PG* variables fill gaps by libpq itself, NATS_URL only
-// where nats.url is not set. Every key, with its default and reason, is in docs/operating.md.
+// where nats.url is not set. Sections that may be repeated ([[capture]] ...) stand in the file alone.
+// A NATS identity replaces one of less weight, of whatever kind. Every key, with its default and
+// reason, is in docs/operating.md.
 //
 // Whatever is unknown, out of range or contradictory refuses to load, with file, line and the
 // nearest name: a misspelled key that is silently ignored is a setting that somebody believes in.

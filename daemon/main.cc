@@ -234,7 +234,7 @@ void add_verify(CLI::App& app, CommandLine& line) {
       line.run = [options](const Config& config) { return run_verify_readmodel(config, *options); };
   });
   auto* stream = verify->add_subcommand("stream", "The stream against outbox.events");
-  stream->add_option("-c,--config", line.config_path, "TOML file")->envname("POSTRIDER_CONFIG");
+  add_config_options(*stream, line);
   add_options(stream);
   stream->callback([&line, options] {
     line.run = [options](const Config& config) { return run_verify_stream(config, *options); };

@@ -438,6 +438,8 @@ TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
   EXPECT_NE(output().find("did you mean \"relay.confirm\""), std::string::npos) << output();
   EXPECT_EQ(postrider({"check", "--config", config(), "--set", "relay.confirm=acked"}), 0);
   EXPECT_NE(output().find("warn confirm"), std::string::npos) << output();
+  EXPECT_EQ(postrider({"verify", "stream", "--config", config(), "--set", "relay.confim=acked"}),
+            78);
   EXPECT_EQ(postrider({"--version"}), 0);
 }
 

@@ -99,10 +99,68 @@ TEST_F(ConfigFile, AVariableOfASectionThatIsNoKeyIsRefused) {
                                         HasSubstr("did you mean POSTRIDER_RELAY_CONFIRM?")));
 }
 
+// It could not say which of several tables it means: a salt that is given so and passed over would
+// be missing from every hash.
+TEST_F(ConfigFile, AVariableOfARepeatedSectionIsRefused) {
+  for (const char* name :
+       {"POSTRIDER_CAPTURE_HASH_SALT", "POSTRIDER_OUTBOX_TABLE", "POSTRIDER_READMODEL_NAME",
+        "POSTRIDER_PROJECTION_SUBJECTS", "POSTRIDER_REPLICA_TABLES", "POSTRIDER_VERIFY_KEY"}) {
+    ::setenv(name, "x", 1);
+    EXPECT_THAT(refusal(), testing::AllOf(HasSubstr(name), HasSubstr("repeated section"),
+                                          HasSubstr("unset it")));
+    ::unsetenv(name);
+  }
+  set("POSTRIDER_CAPTURE_HASH_SALT", "x");
+  EXPECT_THAT(refusal(), HasSubstr("below [[capture]]"));
+}
+
+TEST_F(ConfigFile, AnIdentityOfTheCommandLineReplacesTheFilesOfAnyKind) {
+  const std::string secret = path_ + ".secret";
+  std::ofstream(secret) << "x\n";
+  ASSERT_EQ(::chmod(secret.c_str(), 0600), 0);
+  const auto nats = [&](const std::vector<std::string>& settings) {
+    return load_config(path_, settings).relay.nats;
+  };
+  const std::string quoted = "\"" + secret + "\"\n";
+  const std::string user = "[source]\nname = \"shop\"\n[nats]\nuser = \"relay\"\npassword_file = ";
+  write(user + quoted);
+  auto who = nats({"nats.creds=" + secret});
+  EXPECT_EQ(who.credentials_file, secret);
+  EXPECT_TRUE(who.user.empty() && who.password_file.empty() && who.nkey_seed_file.empty());
+  who = nats({"nats.user=admin"});
+  EXPECT_EQ(who.user, "admin");
+  EXPECT_EQ(who.password_file, secret) << "of the same kind: only the name is another";
+
+  write("[source]\nname = \"shop\"\n[nats]\ncreds = " + quoted);
+  who = nats({"nats.user=admin", "nats.password_file=" + secret});
+  EXPECT_EQ(who.user, "admin");
+  EXPECT_EQ(who.password_file, secret);
+  EXPECT_TRUE(who.credentials_file.empty());
+  set("POSTRIDER_NATS_NKEY_SEED", secret);
+  who = nats({});
+  EXPECT_EQ(who.nkey_seed_file, secret);
+  EXPECT_TRUE(who.credentials_file.empty());
+  who = nats({"nats.user=admin"});
+  EXPECT_EQ(who.user, "admin");
+  EXPECT_TRUE(who.nkey_seed_file.empty());
+
+  // Two kinds from one place contradict each other as ever.
+  EXPECT_THAT(refusal({"nats.user=admin", "nats.creds=" + secret}), HasSubstr("exclude"));
+  EXPECT_THAT(refusal({"nats.creds=" + secret, "nats.password_file=" + secret}),
+              HasSubstr("without nats.user"));
+  ::unsetenv("POSTRIDER_NATS_NKEY_SEED");
+  write(user + quoted + "creds = " + quoted);
+  EXPECT_THAT(refusal(), HasSubstr("exclude each other"));
+  ::unlink(secret.c_str());
+}
+
 TEST_F(ConfigFile, APlainConnectionToAnotherMachineIsRefusedUnlessAcceptedByName) {
   EXPECT_TRUE(load_config(path_).warnings.empty());
   EXPECT_THAT(refusal({"nats.url=nats://broker:4222"}), HasSubstr("nats.insecure = true"));
   EXPECT_THAT(refusal({"source.conninfo=host=db"}), HasSubstr("source.insecure = true"));
+  EXPECT_THAT(refusal({"source.verify_conninfo=host=db"}),
+              testing::AllOf(HasSubstr("source.verify_conninfo leads"),
+                             HasSubstr("source.insecure = true")));
   EXPECT_THAT(refusal({"migrate.conninfo=host=db"}), HasSubstr("migrate.conninfo leads"));
   EXPECT_THAT(refusal({"target.conninfo=host=db"}), HasSubstr("target.insecure = true"));
   EXPECT_EQ(refusal({"source.conninfo=host=db sslmode=verify-full", "nats.url=tls://broker"}), "");
@@ -118,6 +176,10 @@ TEST_F(ConfigFile, ThatHoldsAPasswordAndOthersMayReadIsWarnedOf) {
   EXPECT_THAT(load_config(path_).warnings, testing::ElementsAre(HasSubstr("chmod 600")));
   ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
   EXPECT_TRUE(load_config(path_).warnings.empty());
+  write("[source]\nname = \"shop\"\nverify_conninfo = \"host=/run password=x\"\n");
+  EXPECT_TRUE(load_config(path_).warnings.empty());
+  ASSERT_EQ(::chmod(path_.c_str(), 0644), 0);
+  EXPECT_THAT(load_config(path_).warnings, testing::ElementsAre(HasSubstr("chmod 600")));
 }
 
 TEST_F(ConfigFile, ReplicasFindTheirReadModelAndWhatIsCaptured) {
