@@ -98,7 +98,8 @@ void make_stream(OpenSession& session, const RelayOptions& options) {
     throw Failure(
         ErrorKind::kStreamSettings,
         "stream \"" + options.stream.name + "\" does not exist and stream.create is false",
-        "create it as docs/operating.md says, or set stream.create = true");
+        "create it as docs/operating.md, \"Making the stream yourself\", says, or set "
+        "stream.create = true");
   POSTRIDER_FAILPOINT("stream.before_create");
   // Which an older server could not host any more: only for who uses it.
   StreamOptions wanted = options.stream;

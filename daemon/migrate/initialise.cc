@@ -240,12 +240,14 @@ void remove_slots(pqxx::connection& owner, const MigrateOptions& options, bool d
   if (!slots.empty() && !drop_slot)
     throw Failure(
         ErrorKind::kConfiguration, "slot " + slots.front().name + " exists",
-        "events that it has not confirmed would be lost: let the relay catch up, stop it, then run "
-        "`postrider migrate down --drop-slot`");
+        "it would take what is not carried yet, and every source of this database with all rows of "
+        "outbox.events: stop the services, wait until `postrider status` counts nothing that "
+        "waits, stop relay and standbys, then run `postrider migrate down --drop-slot` "
+        "(docs/operating.md, \"Taking a source away\")");
   for (const auto& slot : slots)
     if (slot.active)
       throw Failure(ErrorKind::kConfiguration, "slot " + slot.name + " is in use",
-                    "stop the relay first");
+                    "stop relay and standbys first");
   close_sources(owner);
   if (!slots.empty()) {
     pqxx::connection relay(with_defaults(options.relay_conninfo, liveness_defaults()));

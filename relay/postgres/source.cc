@@ -178,8 +178,10 @@ void Source::require_schema(int known_version) {
                            ", this binary knows " + std::to_string(known_version);
   if (found < known_version)
     throw Failure(ErrorKind::kSchemaVersion, seen, "run `postrider migrate up` with this binary");
-  throw Failure(ErrorKind::kSchemaVersion, seen,
-                "run the newer postrider binary that migrated it, or migrate down with that one");
+  throw Failure(
+      ErrorKind::kSchemaVersion, seen,
+      "run the newer postrider binary that migrated it. There is no way back to this one: "
+      "`migrate down` would drop the slot and outbox.events");
 }
 
 bool Source::try_lock(const std::string& name) {

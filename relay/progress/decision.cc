@@ -47,8 +47,8 @@ std::optional<Error> divergence(const Facts& facts) {
         ErrorKind::kWrongSystem,
         "the server's system identifier is " + facts.system_id + ", the checkpoint row's is " +
             c.system_id,
-        "point source.conninfo at the right cluster; a database that was copied to another "
-        "cluster needs its own `postrider migrate up` and its own stream"};
+        "point source.conninfo at the right cluster; for one moved by dump or pg_upgrade stop the "
+        "services and follow docs/operating.md, \"wrong system\""};
   const auto* tail = readable_tail(facts);
   if (tail == nullptr || nothing_published(facts) ||
       (!same_incarnation(facts) && left_behind(facts) == nullptr))
