@@ -61,6 +61,9 @@ std::string readmodel_metrics_text(const std::vector<ReadModelStatus>& statuses,
   families.push_back(std::move(states));
   add("postrider_readmodel_ready", "1 when it is applied or stands by, and nothing is wrong",
       MetricType::Gauge, [](const auto& s) { return s.ready() ? 1 : 0; });
+  add("postrider_readmodel_stalled",
+      "1 when something is pending and nothing was committed for five minutes", MetricType::Gauge,
+      [](const auto& s) { return s.stalled ? 1 : 0; });
   counter("postrider_readmodel_events_total", "Events applied", &ReadModelStatus::events_total);
   counter("postrider_readmodel_transactions_total", "Source transactions applied",
           &ReadModelStatus::transactions_total);

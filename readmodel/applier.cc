@@ -46,8 +46,8 @@ Applier::Applier(ReadModelOptions options, Projections projections)
   board_.update([&](ReadModelStatus& status) { status.name = options_.name; });
 }
 
-ReadModelStatus Applier::status() const {
-  auto status = board_.read();
+ReadModelStatus Applier::status(ReadModelStatus::Time now) const {
+  auto status = board_.read(now);
   for (const auto& projection : projections_) projection->add_to(status);
   return status;
 }
@@ -103,7 +103,7 @@ bool Applier::own(Target& target) {
   while (!target.try_lock()) {
     if (!std::exchange(announced, true)) {
       spdlog::info("read model {}: standing by, another process applies it", options_.name);
-      board_.update([](ReadModelStatus& status) { status.state = ReadModelState::kStandby; });
+      board_.update([](ReadModelStatus& status) { status.waits(ReadModelState::kStandby); });
     }
     if (target.end_dead_holder(options_.takeover_after))
       spdlog::warn("read model {}: taking over, its applier has shown no life for {} ms",
@@ -111,6 +111,7 @@ bool Applier::own(Target& target) {
     (void)wake_.wait_for(kStandbyPoll);
     if (stop_) return false;
   }
+  if (announced) board_.update([](ReadModelStatus& status) { status.begins(); });
   return true;
 }
 

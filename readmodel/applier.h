@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <string>
 
 #include "base/wake.h"
@@ -27,8 +28,9 @@ class Applier {
   // rolled back and read again next time.
   void request_stop() noexcept;
 
-  // From any thread.
-  [[nodiscard]] ReadModelStatus status() const;
+  // As it is at `now`. From any thread.
+  [[nodiscard]] ReadModelStatus status(
+      ReadModelStatus::Time now = std::chrono::steady_clock::now()) const;
 
  private:
   // True when the applier is done; false when another session should follow.

@@ -29,7 +29,10 @@ Error poison(const std::string& readmodel, const Stop& stop, const char* verb) {
 
 bool ApplySession::await_decision() {
   std::chrono::steady_clock::time_point looked{};
+  bool waited = false;
   while (auto stop = target_.stop()) {
+    // What is applied next shows whether it helped.
+    if (!stop->decision.empty()) board_.update([](ReadModelStatus& status) { status.begins(); });
     if (stop->decision == "retry") {
       spdlog::info("read model {}: retrying at ordinal {}, ordered by {}", options_.name,
                    stop->first_ordinal, stop->decided_by);
@@ -43,7 +46,7 @@ bool ApplySession::await_decision() {
     const Error error = poison(options_.name, *stop, "is stopped at");
     if (options_.until_caught_up) throw Failure(error);
     board_.update([&](ReadModelStatus& status) {
-      status.state = ReadModelState::kStopped;
+      status.waits(ReadModelState::kStopped);
       status.error = error.to_string();
       status.error_kind = info(error.kind).name;
     });
@@ -51,9 +54,11 @@ bool ApplySession::await_decision() {
       looked = std::chrono::steady_clock::now();
       look_while_stopped();
     }
+    waited = true;
     (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
     if (control_.stop_requested()) return false;
   }
+  if (waited) board_.update([](ReadModelStatus& status) { status.begins(); });  // a rebuild's swap
   return true;
 }
 
@@ -68,6 +73,7 @@ void ApplySession::look_while_stopped() {
 
 // Committed with its last event.
 void ApplySession::apply_piece() {
+  note_attempt();
   const Piece piece = next_piece();
   std::string at;
   auto refusal = attempt(options_.name, at, [&] {
@@ -94,10 +100,11 @@ void ApplySession::apply_piece() {
   finish_piece(piece);
   board_.update([&](ReadModelStatus& status) {
     status.events_total += piece.events.size();
-    if (!piece.ends) return;
+    if (!piece.ends) return status.piece_applied(piece.to.ordinal);
     ++status.batches_total;
     ++status.transactions_total;
     status.cursor = cursor_;
+    status.goes_on();
   });
 }
 
@@ -111,6 +118,7 @@ void ApplySession::skip_piece() {
     skip_.reset();
     return;
   }
+  note_attempt();
   const Piece piece = next_piece();
   Stop part = *skip_;
   part.first_ordinal = first;
@@ -135,7 +143,11 @@ void ApplySession::skip_piece() {
     skip_.reset();
   }
   finish_piece(piece);
-  board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
+  board_.update([&](ReadModelStatus& status) {
+    if (!piece.ends) return status.piece_applied(piece.to.ordinal);
+    status.cursor = cursor_;
+    status.goes_on();
+  });
 }
 
 ApplySession::Piece ApplySession::next_piece() const {
@@ -206,6 +218,7 @@ void ApplySession::park(const Stop& refusal, std::size_t events) {
   board_.update([&](ReadModelStatus& status) {
     ++status.parked_total;
     status.cursor = cursor_;
+    status.goes_on();
   });
 }
 

@@ -79,11 +79,7 @@ void ApplySession::apply_stream() {
   cursor_ = target_.open();
   board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
   if (!await_decision() || !open_stream()) return;
-  board_.update([](ReadModelStatus& status) {
-    status.state = ReadModelState::kRunning;
-    status.error.clear();
-    status.error_kind.clear();
-  });
+  note_idle();
   while (!finished()) {
     if (pending_.bytes < 2 * options_.batch_bytes) feed_.ask_for_more();
     // What is complete and still there after apply_pending() was held back.
@@ -94,6 +90,7 @@ void ApplySession::apply_stream() {
     take_input();
     look_at_barrier();
     apply_pending();
+    note_idle();
     note_coverage();
     report_barrier_reached();
     keep_time();
@@ -117,6 +114,7 @@ void ApplySession::wait(milliseconds longest) {
 // ---- Where to begin ----
 
 bool ApplySession::open_stream() {
+  bool waited = false;
   while (true) {
     const auto stream = feed_.stream_info(options_.stream);
     Place place =
@@ -132,16 +130,21 @@ bool ApplySession::open_stream() {
     if (const auto* from = std::get_if<ReadFrom>(&place)) {
       chain_.emplace(cursor_, stream->created);
       caught_up_seq_ = stream->last_seq;
+      // What is behind must be seen also of sessions that end in their first batch. Of another
+      // incarnation sequences say nothing, until the cursor has followed.
+      if (cursor_.is_none() || cursor_.incarnation == stream->created) note_stream(*stream);
       feed_.open(options_.stream, options_.source, from->seq);
+      if (waited) board_.update([](ReadModelStatus& status) { status.begins(); });
       return true;
     }
     const auto& why = std::get<WaitForStream>(place).why;
     board_.update([&](ReadModelStatus& status) {
       if (status.state != ReadModelState::kWaiting || status.error != why)
         spdlog::warn("read model {} waits: {}", options_.name, why);
-      status.state = ReadModelState::kWaiting;
+      status.waits(ReadModelState::kWaiting);
       status.error = why;
     });
+    waited = true;
     (void)control_.wake.wait_for(std::min(kPoll, heartbeat_interval()));
     if (control_.stop_requested()) return false;
     target_.heartbeat();
@@ -216,6 +219,7 @@ void ApplySession::take_input() {
     Target::Transaction tx(target_, cursor_, end);
     tx.settle();
     cursor_ = end;
+    board_.update([&](ReadModelStatus& status) { status.cursor = cursor_; });
   }
 }
 
@@ -257,6 +261,7 @@ void ApplySession::apply_pending() try {
 }
 
 void ApplySession::apply_batch(std::size_t transactions, std::size_t events) try {
+  note_attempt();
   const std::span<const ReceivedEvent> batch(pending_.events.data(), events);
   const Cursor to = pending_.ends[transactions - 1];
   std::string at;
@@ -290,6 +295,7 @@ void ApplySession::apply_batch(std::size_t transactions, std::size_t events) try
     status.events_total += events;
     status.transactions_total += transactions;
     status.cursor = cursor_;
+    status.goes_on();
   });
 } catch (const Failure& failure) {
   // What came before the halt is applied first: a person alters a table for what comes behind it,
@@ -309,6 +315,35 @@ void ApplySession::drop_applied(std::size_t transactions, std::size_t events) {
                       pending_.ends.begin() + static_cast<std::ptrdiff_t>(transactions));
   pending_.complete -= std::min(pending_.complete, events);
   progressed_ = true;
+}
+
+// ---- What the board says ----
+
+// It may take for ever, or fail in every session: what was pending before stays so.
+void ApplySession::note_attempt() {
+  board_.update([](ReadModelStatus& status) {
+    if (!status.pending_since) status.pending_since = std::chrono::steady_clock::now();
+  });
+}
+
+// Behind apply_pending() what is left, complete or large, is held back by verify. That is no
+// trouble, but no proof either that an earlier session's trouble has passed.
+void ApplySession::note_idle() {
+  const bool held = pending_.complete > 0 || pending_.bytes >= 2 * options_.batch_bytes;
+  if (!held && chain_->end().seq < caught_up_seq_) return;  // more is on its way
+  board_.update([&](ReadModelStatus& status) {
+    if (held && !status.error.empty())
+      status.pending_since.reset();
+    else
+      status.goes_on();
+  });
+}
+
+// The newest messages may have been deleted, by a repair of the source.
+void ApplySession::note_end_of_stream() {
+  if (chain_->end().seq >= caught_up_seq_) return;
+  if (!feed_.message_from(options_.stream, chain_->end().seq + 1, options_.source + ".>"))
+    caught_up_seq_ = chain_->end().seq;
 }
 
 // ---- Beside the events ----
@@ -369,7 +404,10 @@ void ApplySession::keep_time() {
         ErrorKind::kBrokerUnavailable,
         "stream \"" + options_.stream + "\" is gone, another one, or shorter than it was");
   note_stream(*stream);
-  if (std::exchange(looked_at_seq_, chain_->end().seq) == chain_->end().seq) require_beginning();
+  if (std::exchange(looked_at_seq_, chain_->end().seq) == chain_->end().seq) {
+    require_beginning();
+    note_end_of_stream();
+  }
 }
 
 // The beginning of a transaction whose rest does not come: the stream may have been cut off behind

@@ -87,6 +87,9 @@ class ApplySession {
   [[noreturn]] void stop_undone(Stop& refusal, const char* done);
   void look_while_stopped();
   void drop_applied(std::size_t transactions, std::size_t events);
+  void note_attempt();
+  void note_idle();
+  void note_end_of_stream();
   void note_coverage();
   // The barrier that `postrider verify` may have set: looked at every now and then, and whenever a
   // move of the cursor was refused because of it.
@@ -118,7 +121,7 @@ class ApplySession {
   Cursor open_end_;                            // what it has moved the cursor to
   std::uint64_t open_first_ordinal_ = 0;       // of its first event; a hole may stand before it
   std::string open_first_;                     // position of its first event
-  std::uint64_t caught_up_seq_ = 0;
+  std::uint64_t caught_up_seq_ = 0;            // of what there was at the start, the newest
 
   std::vector<ReceivedEvent> arrived_;
   std::vector<std::string> notices_;

@@ -121,8 +121,8 @@ void Consumer::request_stop() noexcept {
 
 Consumer::Status Consumer::status() const {
   const auto status = impl_->applier.status();
-  return {to_string(status.state), status.error, status.cursor.ordinal, status.lag_events(),
-          status.ready()};
+  return {to_string(status.state), status.error,   status.cursor.ordinal,
+          status.lag_events(),     status.ready(), status.stalled};
 }
 
 }  // namespace postrider

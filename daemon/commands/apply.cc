@@ -91,6 +91,7 @@ HealthProbe probe_of(const Appliers& appliers) {
                 for (const auto& status : appliers.statuses()) {
                   readiness.ready = readiness.ready && status.ready();
                   readiness.text += status.name + ": " + to_string(status.state);
+                  if (status.stalled) readiness.text += ": stalled: nothing is committed";
                   if (status.nears_stream_start) readiness.text += ": nears the stream's start";
                   if (!status.error_kind.empty()) readiness.text += ": " + status.error_kind;
                   readiness.text += "\n";

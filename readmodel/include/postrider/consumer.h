@@ -95,10 +95,12 @@ class Consumer {
 
   struct Status {
     std::string state;          // starting, standby, running, waiting, stopped, halted, ended
-    std::string error;          // why it is not running
+    std::string error;          // why it is not running: of the last session, until one after it
+                                // has committed something
     std::uint64_t ordinal = 0;  // newest event applied
     std::uint64_t lag_events = 0;
     bool ready = false;
+    bool stalled = false;  // something is pending and nothing was committed for five minutes
   };
   // From any thread.
   [[nodiscard]] Status status() const;
