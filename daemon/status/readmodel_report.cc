@@ -69,10 +69,22 @@ void collect_stream(const ReadModelOptions& options, const Cursor& cursor,
     report.problems.emplace_back("its stream " + options.stream + " does not exist");
     return;
   }
-  if (!cursor.is_none() && cursor.incarnation != stream->created) return;  // it will search
-  report.lag_messages = stream->last_seq > cursor.seq ? stream->last_seq - cursor.seq : 0;
   const auto place =
       place_in(cursor, StreamView{stream->created, stream->first_seq, stream->last_seq});
+  // Until the stream holds again what was applied, nobody can say how far behind it is.
+  const auto* const wait = place ? std::get_if<WaitForStream>(&*place) : nullptr;
+  if (wait != nullptr) {
+    report.problems.emplace_back("waits: the stream ends before what it has applied (" + wait->why +
+                                 "): it goes on once that is published again");
+    return;
+  }
+  if (place && std::holds_alternative<SearchByOrdinal>(*place)) {
+    report.problems.emplace_back(
+        "its stream " + options.stream + " was made anew: it goes on once that holds ordinal " +
+        std::to_string(cursor.ordinal) + " again");
+    return;
+  }
+  report.lag_messages = stream->last_seq > cursor.seq ? stream->last_seq - cursor.seq : 0;
   if (!place) {
     report.state = "behind";
     report.problems.emplace_back(place.error().context + ": " + place.error().remedy);

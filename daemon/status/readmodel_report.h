@@ -16,7 +16,8 @@ struct ReadModelReport {
   // "applied", "nobody", "stopped", "behind", "never" (no cursor yet) or "?" (database away)
   std::string state = "?";
   std::uint64_t ordinal = 0;
-  std::optional<std::uint64_t> lag_messages;     // of the stream, not applied yet
+  // Of the stream, not applied yet; nothing while the stream lacks what was applied.
+  std::optional<std::uint64_t> lag_messages;
   std::string stopped;                           // why, by which projection, where
   std::uint64_t parked = 0;                      // source transactions set aside
   std::optional<std::uint64_t> rebuild_ordinal;  // how far a rebuild is

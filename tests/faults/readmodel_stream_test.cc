@@ -27,6 +27,13 @@ class ReadModelStream : public ReadModelWorld {
     ASSERT_TRUE(nats_.stop());
     nats_.start();
   }
+  // What `postrider status` says of the read model.
+  [[nodiscard]] nlohmann::json status() {
+    EXPECT_EQ(
+        postrider({"status", "--json", "--config", write_apply_config({}, {}, "status").string()}),
+        1);
+    return nlohmann::json::parse(output())["readmodels"].at(0);
+  }
   // A stream that lets a test delete from it.
   void make_stream_with_delete() {
     nats_client().api("STREAM.CREATE.SHOP", {{"name", kStream},
@@ -159,6 +166,13 @@ TEST_F(ReadModelStream, ThatIsCutBackAndPublishedAgainIsWaitedForAndAppliedOnce)
       [&] { return applier->log().find("the stream ends at sequence") != std::string::npos; },
       kPatience))
       << applier->log();
+  const auto waiting = status();
+  EXPECT_EQ(waiting["lag_messages"], nullptr) << waiting;
+  ASSERT_EQ(waiting["problems"].size(), 1U) << waiting;
+  EXPECT_NE(waiting["problems"][0].get<std::string>().find(
+                "waits: the stream ends before what it has applied (the stream ends at sequence "),
+            std::string::npos)
+      << waiting;
   const auto again = start_relay(unconfirmed());
   transfer(50);
   ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
@@ -170,7 +184,16 @@ TEST_F(ReadModelStream, ThatIsMadeAnewIsFoundByOrdinal) {
   const auto applier = start_applier();
   ASSERT_NO_FATAL_FAILURE(carry(100));
   ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
+  relay->kill();
   nats_client().api("STREAM.DELETE.SHOP");  // nothing was durable yet: the relay publishes it again
+  make_stream_with_delete();
+  const auto searching = status();
+  EXPECT_EQ(searching["lag_messages"], nullptr) << searching;
+  EXPECT_EQ(searching["problems"],
+            nlohmann::json::array(
+                {"its stream SHOP was made anew: it goes on once that holds ordinal 200 again"}))
+      << searching;
+  const auto again = start_relay(unconfirmed());
   transfer(50);
   ASSERT_TRUE(wait_for_applied(sent_)) << applier->log();
   EXPECT_EQ(accounts(), expected_accounts());
