@@ -89,4 +89,14 @@ std::optional<Lsn> OutboxRows::confirmed(const std::string& slot) {
   });
 }
 
+OutboxRows::Durable OutboxRows::durable(const std::string& source) {
+  return run([&]() -> Durable {
+    const auto rows = sql::exec(
+        *tx_, "SELECT coalesce(incarnation, ''), seq FROM outbox.checkpoint WHERE source = $1",
+        source);
+    if (rows.empty()) return {};
+    return {rows[0][0].as<std::string>(), rows[0][1].as<std::uint64_t>()};
+  });
+}
+
 }  // namespace postrider

@@ -2,6 +2,7 @@
 // row is locked. Not thread-safe. Throws Failure.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,12 @@ class OutboxRows {
 
   // Afterwards: where the slot is confirmed; nothing when there is no such slot.
   [[nodiscard]] std::optional<Lsn> confirmed(const std::string& slot);
+  // The newest message that the source's checkpoint row knows to be durable.
+  struct Durable {
+    std::string incarnation;  // of the stream; empty: of none
+    std::uint64_t seq = 0;
+  };
+  [[nodiscard]] Durable durable(const std::string& source);
 
  private:
   std::unique_ptr<pqxx::connection> connection_;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "relay/route/cloud_events.h"
+#include "relay/session_start.h"
 
 namespace postrider {
 namespace {
@@ -46,13 +47,21 @@ void StreamScan::open() {
   const auto stream = feed_.stream_info(options_.stream.name);
   if (!stream) return;
   const auto first = std::max<std::uint64_t>(stream->first_seq, 1);
-  keeps_for_ever_ = stream->max_age.count() == 0;
+  keeps_front_ = keeps_front(*stream);
+  lost_front_ = lost_front(*stream);
   // All gone by age: whatever is not there may have been.
-  if (stream->messages == 0 && stream->last_seq > 0 && !keeps_for_ever_)
+  if (stream->messages == 0 && stream->last_seq > 0 && !lost_front_)
     horizon_us_ = std::numeric_limits<std::int64_t>::max();
   seq_ = first - 1;
   feed_.open(options_.stream.name, options_.source.name, first);
   open_ = true;
+}
+
+// As a relay's session judges it, and a repair. Where the row says nothing of this stream, its
+// settings alone do.
+bool StreamScan::lost_front(const wire::StreamInfo& stream) const {
+  if (stream.created != durable_incarnation_) return stream.max_age.count() == 0;
+  return keeps_front(stream) && stream.first_seq > durable_seq_ + 1;
 }
 
 bool StreamScan::is_at_end() {
@@ -99,7 +108,7 @@ void StreamScan::wait(milliseconds longest) {
 // Before anybody is accused of a gap: was a message not delivered, or has it aged out meanwhile?
 void StreamScan::excuse_gap(const ReceivedEvent& event) {
   const auto stream = feed_.stream_info(options_.stream.name);
-  if (!keeps_for_ever_ && (!stream || stream->first_seq >= event.seq)) {
+  if (!keeps_front_ && (!stream || stream->first_seq >= event.seq)) {
     chain_.forget();
     horizon_us_ = event.place.fingerprint.commit_time_us;
     return;
@@ -126,7 +135,7 @@ void StreamScan::take(const ReceivedEvent& event) {
   }
   if (messages_++ == 0) {
     first_ordinal_ = event.hole ? event.hole->first : event.place.ordinal;
-    if (first_ordinal_ > 1 && keeps_for_ever_)
+    if (first_ordinal_ > 1 && lost_front_)
       findings_.add(StreamFault::kGap,
                     "the stream begins with ordinal " + std::to_string(first_ordinal_) +
                         ", although its max_age is 0: what stood before it did not age out");

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "base/coverage_notice.h"
@@ -31,6 +32,15 @@ class StreamScan {
  public:
   StreamScan(const RelayOptions& options, StreamFindings& findings);
 
+  // Before anything is read: which message of which stream the source's row names as durable. Up
+  // to there the front may have left by an age, or a hand, that the stream's settings no longer
+  // show; behind it the broker has lost what a stream that keeps its front lacks. (A repair judges
+  // the front by itself.)
+  void know_durable(std::string incarnation, std::uint64_t seq) {
+    durable_incarnation_ = std::move(incarnation);
+    durable_seq_ = seq;
+  }
+
   // Shown every message as it is read; ordinal 0: not one of this source's relay.
   void observe(std::function<void(const ReceivedEvent&)> observer) {
     observer_ = std::move(observer);
@@ -43,7 +53,7 @@ class StreamScan {
   // True once everything that committed before `place` is known to have been read.
   [[nodiscard]] bool has_passed(std::uint32_t timeline, Lsn place) const;
 
-  // The commit time of the first message's transaction, when messages before it are gone by age:
+  // The commit time of the first message's transaction, when messages before it may be gone by age:
   // a transaction that began later cannot be among them.
   [[nodiscard]] std::optional<std::int64_t> horizon_us() const { return horizon_us_; }
   [[nodiscard]] const Spill<StoredEvent>& events() const { return events_; }
@@ -55,6 +65,7 @@ class StreamScan {
 
  private:
   void open();
+  [[nodiscard]] bool lost_front(const wire::StreamInfo& stream) const;
   void take_arrived();
   void take(const ReceivedEvent& event);
   void excuse_gap(const ReceivedEvent& event);
@@ -72,7 +83,10 @@ class StreamScan {
   std::uint64_t row_changes_ = 0;
   std::uint64_t first_ordinal_ = 0;
   std::optional<std::int64_t> horizon_us_;
-  bool keeps_for_ever_ = false;           // then nothing can have aged out
+  std::string durable_incarnation_;
+  std::uint64_t durable_seq_ = 0;
+  bool keeps_front_ = false;              // nothing ages out, or is purged, while it is read
+  bool lost_front_ = false;               // nor was it before
   std::optional<CoverageNotice> notice_;  // the newest one
   std::vector<ReceivedEvent> arrived_;
   std::vector<std::string> notices_;

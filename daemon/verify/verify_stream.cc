@@ -27,6 +27,8 @@ class Run {
     const auto start = Clock::now();
     verdict_.place = rows_.place();
     read_rows();
+    const auto durable = rows_.durable(options_.relay.source.name);
+    scan_.know_durable(durable.incarnation, durable.seq);
     bool exists = scan_.read_to_end();
     bool passed = has_passed();
     compare(passed);
