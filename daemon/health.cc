@@ -12,6 +12,10 @@ namespace postrider {
 namespace {
 
 constexpr std::size_t kMaxRequestBytes = 8UL * 1024;
+// A connection keeps a thread for as long as it is open: an idle one must not keep it from a probe.
+constexpr std::size_t kThreads = 8;
+constexpr std::size_t kRequestsPerConnection = 1;
+constexpr int kSilentSeconds = 1;
 constexpr int kOk = 200;
 constexpr int kUnavailable = 503;
 
@@ -43,8 +47,9 @@ HealthServer::HealthServer(const std::string& listen, HealthProbe probe)
   server.set_payload_max_length(kMaxRequestBytes);
   server.set_read_timeout(2);
   server.set_write_timeout(2);
-  server.set_keep_alive_max_count(100);
-  server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+  server.set_keep_alive_max_count(kRequestsPerConnection);
+  server.set_keep_alive_timeout(kSilentSeconds);
+  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   // Alive means that a restart would not help: also while the broker is down, also when halted.
   server.Get("/livez", [](const httplib::Request&, httplib::Response& response) {
     response.set_content("alive\n", "text/plain");

@@ -2,7 +2,8 @@
 // DSNs.
 //
 // Listens on a thread of its own and asks the probe, which reads status boards; it never waits for
-// the relay or an applier.
+// the relay or an applier. One request a connection: an idle connection keeps nobody waiting, and
+// one that says nothing at all is closed after a second.
 #pragma once
 
 #include <functional>

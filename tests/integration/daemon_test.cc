@@ -1,6 +1,7 @@
 // The program as an operator meets it: exit codes, health, metrics, status, tail, draining.
 #include <libpq-fe.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -67,6 +68,29 @@ TEST_F(Daemon, IsAliveAndNotReadyWhileTheBrokerIsDownAndReadyAgainAfterwards) {
   EXPECT_NE(get(port_, "/readyz").body.find("broker_unavailable"), std::string::npos);
   nats_.start();
   EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+}
+
+// As a balancer's are, or a browser's: some had their answer, some never ask.
+TEST_F(Daemon, AnswersWhileOthersKeepConnectionsOpenAndIdle) {
+  constexpr int kAnswered = 12;
+  constexpr int kSilent = 6;
+  constexpr std::string_view kRequest = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+  const auto relay = start_relay(with_http());
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  std::vector<int> idle;
+  for (int i = 0; i < kAnswered + kSilent; ++i) {
+    idle.push_back(connect_to_loopback(port_));
+    ASSERT_GE(idle.back(), 0);
+    if (i < kAnswered) {
+      ASSERT_EQ(::send(idle.back(), kRequest.data(), kRequest.size(), MSG_NOSIGNAL),
+                static_cast<ssize_t>(kRequest.size()));
+    }
+  }
+  const auto asked = std::chrono::steady_clock::now();
+  EXPECT_EQ(get(port_, "/livez").status, 200);
+  EXPECT_LT(std::chrono::steady_clock::now() - asked,
+            std::chrono::milliseconds{1'000} * dev::kSlowness);
+  for (const int fd : idle) ::close(fd);
 }
 
 TEST_F(Daemon, IsNotReadyWhileTheStreamIsFull) {
