@@ -353,13 +353,14 @@ bool Session::publish(const AssembledEvent& event, std::optional<Lsn> commit_end
     throw Failure(std::move(encoded.error()));
   if (message_.size() > client_->max_payload())
     throw too_large(event, message_.size(), client_->max_payload());
+  // Before it is known whether there is room: what does not fit is waited for, too.
+  if (!pending_since_) pending_since_ = now_;
   if (!room_.take(message_.size()))
     throw Failure(ErrorKind::kBrokerRefuses, "the stream has no room for ordinal " +
                                                  std::to_string(*ordinal) + " within max_bytes");
   if (event.position.index > 0) POSTRIDER_FAILPOINT("publish.mid_transaction");
   POSTRIDER_FAILPOINT("publish.before_send");
   if (window_.empty()) last_answer_ = now_;
-  if (!pending_since_) pending_since_ = now_;
   const std::uint64_t expected_last = window_.expected_last();
   const Mark mark{0, *ordinal, event.position, event.fingerprint, event.epoch->number};
   announcer_.on_assigned(mark);

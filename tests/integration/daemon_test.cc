@@ -113,6 +113,33 @@ TEST_F(Daemon, IsNotReadyWhileTheStreamIsFull) {
   EXPECT_TRUE(wait_for_seq(2000));
 }
 
+// No session sends anything: what waits is a message that was never in flight.
+TEST_F(Daemon, IsStalledWhileTheStreamHasNoRoomForTheFirstMessageOfASession) {
+  auto settings = with_http();
+  settings["stream.max_bytes"] = "600";
+  const auto relay = start_relay(settings);
+  emit(10);
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return get(port_, "/readyz").body.find("broker_refuses") != std::string::npos; },
+      kPatience))
+      << relay->log();
+  bool green = false;
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        green = green || ready();
+        return metric("postrider_stalled") == 1;
+      },
+      kPatience))
+      << relay->log();
+  EXPECT_FALSE(green) << relay->log();
+  auto client = nats_client();
+  auto stream = client.api("STREAM.INFO.SHOP")["config"];
+  stream["max_bytes"] = -1;
+  client.api("STREAM.UPDATE.SHOP", stream);
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  EXPECT_TRUE(wait_for_seq(10));
+}
+
 TEST_F(Daemon, IsNotReadyUntilABrokerThatAnswersAlsoAcknowledges) {
   TcpProxy proxy(nats_.options().port);
   auto settings = with_http();
