@@ -115,6 +115,7 @@ void Session::run() {
     if (control_.stop_requested()) phase_ = Phase::kDraining;
     take_answers();
     if (phase_ == Phase::kRunning) take_input();
+    if (room_wanted_ && phase_ == Phase::kRunning && window_.empty()) renew_room();
     keep_time();
     report();
   }
@@ -132,8 +133,8 @@ bool Session::caught_up() const {
 
 // The first message is sent alone: if it is refused, nothing behind it can have been stored.
 bool Session::may_read() const {
-  return phase_ == Phase::kRunning && !publisher_->backed_up() && !publisher_->awaits_batch() &&
-         (pipelined_ ? window_.has_room(0) : window_.empty());
+  return phase_ == Phase::kRunning && !room_wanted_ && !publisher_->backed_up() &&
+         !publisher_->awaits_batch() && (pipelined_ ? window_.has_room(0) : window_.empty());
 }
 
 // A batch goes on while each turn brings messages of it and more can be had at once, or while its
@@ -330,6 +331,7 @@ void Session::publish_next() {
     const auto message = message_of(left.event, left.next, left.parts);
     if (left.next > 0) POSTRIDER_FAILPOINT("publish.between_parts");
     sent = publish(message, ends && left.end ? std::optional(left.end->end_lsn) : std::nullopt);
+    if (room_wanted_) return;
     ++left.next;
   }
   if (left.next < left.count) return;
@@ -338,13 +340,32 @@ void Session::publish_next() {
   if (end) handle(*end, sent);
 }
 
+// What has aged out since the count began makes room that nobody tells us of; a session that ended
+// for it would begin the age of all that is not confirmed anew. With nothing in flight the stream's
+// own count lacks nothing that the broker may yet store, so ours stays too high rather than too
+// low.
+void Session::renew_room() {
+  const auto stream = client_->stream_info(options_.stream.name);
+  if (!stream || stream->created != notice_.incarnation ||
+      stream->last_seq != window_.expected_last())
+    throw Failure(ErrorKind::kPublishInDoubt,
+                  "the stream, asked for its room, is not as it was acknowledged");
+  room_ = StreamRoom(stream->max_bytes, stream->bytes);
+  room_wanted_ = false;
+  if (room_.fits(message_.size())) return;
+  if (!pending_since_) pending_since_ = now_;  // answers in between have cleared it
+  throw Failure(ErrorKind::kBrokerRefuses, "the stream has no room for ordinal " +
+                                               std::to_string(*assigned_) + " within max_bytes");
+}
+
 bool Session::between_transactions() const {
   return !assembler_.in_transaction() && !left_;
 }
 
 bool Session::publish(const AssembledEvent& event, std::optional<Lsn> commit_end) {
-  const auto ordinal =
-      value_or_throw(resume_.on_event(event.position, event.fingerprint, event.epoch->number));
+  const auto ordinal = assigned_ ? std::exchange(assigned_, std::nullopt)
+                                 : value_or_throw(resume_.on_event(
+                                       event.position, event.fingerprint, event.epoch->number));
   if (!ordinal) {
     announcer_.on_assigned(resume_.mark());
     return false;
@@ -355,9 +376,11 @@ bool Session::publish(const AssembledEvent& event, std::optional<Lsn> commit_end
     throw too_large(event, message_.size(), client_->max_payload());
   // Before it is known whether there is room: what does not fit is waited for, too.
   if (!pending_since_) pending_since_ = now_;
-  if (!room_.take(message_.size()))
-    throw Failure(ErrorKind::kBrokerRefuses, "the stream has no room for ordinal " +
-                                                 std::to_string(*ordinal) + " within max_bytes");
+  if (!room_.take(message_.size())) {
+    room_wanted_ = true;
+    assigned_ = ordinal;
+    return false;
+  }
   if (event.position.index > 0) POSTRIDER_FAILPOINT("publish.mid_transaction");
   POSTRIDER_FAILPOINT("publish.before_send");
   if (window_.empty()) last_answer_ = now_;

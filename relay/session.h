@@ -96,8 +96,11 @@ class Session {
   void handle(const TransactionEnd& end, bool event_sent);
   // Publishes the next message of the event at hand, after those that the stream holds.
   void publish_next();
-  // True when it was sent, false when the stream holds it.
+  // True when it was sent, false when the stream holds it, or when room is wanted for it first:
+  // then it is to be published again.
   bool publish(const AssembledEvent& message, std::optional<Lsn> commit_end);
+  // Counts the room anew, with nothing in flight. Throws when there is none.
+  void renew_room();
   // True with no transaction open, and all of its events published.
   [[nodiscard]] bool between_transactions() const;
   void note_quiescence();
@@ -147,6 +150,8 @@ class Session {
   std::optional<Left> left_;
   SteadyTime now_;
   Message message_;
+  std::optional<std::uint64_t> assigned_;  // of the message that room is wanted for
+  bool room_wanted_ = false;               // by our own count; nothing is read until it is renewed
   std::vector<wire::PubAck> answers_;
   bool unsent_ = false;     // published, and not yet handed to the socket
   bool input_left_ = true;  // frames may wait in libpq's buffer

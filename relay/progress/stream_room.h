@@ -3,7 +3,8 @@
 // Refusing what does not fit is the broker's part (discard new), but nats-server 2.9 checks without
 // its own overhead: a message that fits by a hair is stored, and the stream's oldest message is
 // removed to get below the bound again. So the relay keeps count itself, too high rather than too
-// low, and refuses before the broker would. The count begins anew with every session.
+// low, and refuses before the broker would. What ages out it cannot count: before it refuses, the
+// count begins anew from what the stream holds with nothing in flight, as with every session.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +17,16 @@ class StreamRoom {
   // `max_bytes` of the stream, not positive for none; `bytes` that it holds.
   StreamRoom(std::int64_t max_bytes, std::uint64_t bytes) : max_bytes_(max_bytes), bytes_(bytes) {}
 
-  // Counts a message of that size and says whether it certainly fits.
+  // Whether a message of that size certainly fits.
+  [[nodiscard]] bool fits(std::size_t message_bytes) const {
+    return max_bytes_ <= 0 ||
+           bytes_ + message_bytes + kOverhead <= static_cast<std::uint64_t>(max_bytes_);
+  }
+  // Counts a message of that size, if it certainly fits; false if not.
   [[nodiscard]] bool take(std::size_t message_bytes) {
-    if (max_bytes_ <= 0) return true;
+    if (!fits(message_bytes)) return false;
     bytes_ += message_bytes + kOverhead;
-    return bytes_ <= static_cast<std::uint64_t>(max_bytes_);
+    return true;
   }
 
  private:

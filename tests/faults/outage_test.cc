@@ -80,6 +80,25 @@ TEST_F(Outage, AFullStreamWaitsAndGoesOnWhenThereIsRoom) {
   EXPECT_TRUE(found.good()) << found;
 }
 
+// What ages out makes room, and no acknowledgement tells of it. A session that ended for want of
+// room would begin the age of everything unconfirmed anew.
+TEST_F(Outage, AStreamThatAgesHasRoomAgainForTheSameSession) {
+  auto settings = quick();
+  settings["stream.max_bytes"] = "400000";
+  settings["stream.max_age"] = "\"1s\"";
+  settings["stream.duplicate_window"] = "\"1s\"";
+  const auto relay = start_relay(settings);
+  ASSERT_TRUE(wal_store_opens()) << relay->log();
+  for (std::uint64_t round = 1; round <= 4; ++round) {
+    emit(400);
+    ASSERT_TRUE(wait_for_seq(round * 400)) << relay->log();
+    ASSERT_TRUE(dev::wait_until(
+        [&] { return nats_client().api("STREAM.INFO.SHOP")["state"]["messages"] == 0; },
+        kPatience));
+  }
+  EXPECT_EQ(relay->log().find("session ended"), std::string::npos) << relay->log();
+}
+
 TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());

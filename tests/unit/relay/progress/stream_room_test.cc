@@ -16,5 +16,12 @@ TEST(StreamRoom, RefusesBeforeTheBrokerWouldHaveToMakeRoom) {
   EXPECT_FALSE(room.take(100)) << "what the broker adds would not fit";
 }
 
+TEST(StreamRoom, WhatDoesNotFitIsNotCounted) {
+  StreamRoom room(10'000, 8'000);
+  EXPECT_FALSE(room.take(5'000));
+  EXPECT_FALSE(room.fits(5'000));
+  EXPECT_TRUE(room.take(1'000));
+}
+
 }  // namespace
 }  // namespace postrider
