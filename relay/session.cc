@@ -41,7 +41,7 @@ Confirmer::Binding binding_of(const RelayOptions& options, const OpenSession& op
   binding.publication_version = open.checkpoint.publication_version;
   binding.captures = captures;
   binding.failover = open.slot_failover;
-  binding.unreadable_up_to = open.start.mark.seq < open.stream.last_seq ? open.stream.last_seq : 0;
+  binding.unreadable_up_to = open.start.tail_gone ? open.stream.last_seq : 0;
   return binding;
 }
 

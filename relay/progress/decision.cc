@@ -155,7 +155,9 @@ Result<Start> start_without_tail(const Facts& facts) {
                   " cannot be told apart from void ones",
               "`postrider repair --dry-run` compares the stream's messages with the outbox rows "
               "(docs/operating.md, \"timeline diverged\")"});
-  return go_on_after(facts, c.mark, skip);
+  Start start = go_on_after(facts, c.mark, skip);
+  start.tail_gone = true;
+  return start;
 }
 
 Result<Start> start_at_tail(const Facts& facts, const PositionHeader& tail) {

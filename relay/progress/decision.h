@@ -65,6 +65,9 @@ struct Start {
   bool verify_first = false;  // the first transaction received must be the mark's
   std::uint64_t skip =
       0;  // carried messages after the mark that the stream holds but no longer shows
+  // The newest message cannot be read, with or without others behind the mark: nothing up to it
+  // proves anything.
+  bool tail_gone = false;
   // Whatever the stream held at the start is of a commit before this; none: not known. Set by the
   // caller, who reads it after the stream.
   Lsn published_before;

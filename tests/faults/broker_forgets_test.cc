@@ -229,6 +229,32 @@ TEST_F(BrokerForgets, TheNewestMessageDeletedWhileTheRelayIsAway) {
   EXPECT_THROW(client.api("STREAM.MSG.GET.SHOP", {{"seq", missing}}), std::runtime_error);
 }
 
+// The row vouches for it, and nothing is behind it: there is nothing to be in doubt of.
+TEST_F(BrokerForgets, TheNewestMessageDeletedOnceItIsDurablePinsNoWal) {
+  catch_up();
+  const auto relay = start_relay();
+  ASSERT_NO_FATAL_FAILURE(carry(100));
+  ASSERT_TRUE(dev::wait_until([&] { return durable_ordinal() == written_; }, kPatience));
+  nats_client().api("STREAM.MSG.DELETE.SHOP", {{"seq", written_}});
+  for (int round = 0; round < 2; ++round) {
+    const auto before = sql("SELECT pg_current_wal_insert_lsn()");
+    sql("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000000))");
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return sql("SELECT confirmed_flush_lsn > '" + before +
+                     "' FROM pg_replication_slots WHERE slot_name = 'postrider_shop'") == "t";
+        },
+        kPatience))
+        << relay->log();
+  }
+  ASSERT_NO_FATAL_FAILURE(carry(50));
+  EXPECT_EQ(last_seq(), written_);
+  const auto found = verdict();
+  EXPECT_EQ(found.in_stream, written_ - 1) << found;
+  EXPECT_EQ(found.lost, 1U) << found;
+  EXPECT_EQ(found.duplicated + found.foreign + found.malformed + found.altered, 0U) << found;
+}
+
 TEST_F(BrokerForgets, MessagesThatAgeOutWhileTheRelayIsAway) {
   auto settings = quick();
   settings["stream.max_age"] = "\"2s\"";

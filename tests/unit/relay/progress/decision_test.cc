@@ -270,7 +270,20 @@ TEST(Decision, WithoutATailTheRowIsTheMarkAndTheRestIsCounted) {
   ASSERT_TRUE(start.has_value());
   EXPECT_EQ(start->mark.ordinal, 5U);
   EXPECT_EQ(start->skip, 5U);
+  EXPECT_TRUE(start->tail_gone);
   EXPECT_EQ(start->start_lsn, kDurable);
+}
+
+TEST(Decision, WithoutATailThatWasTheDurableMessageNothingIsCountedAndNothingProvesIt) {
+  auto facts = normal();
+  facts.stream->last_seq = 5;
+  facts.tail = TailGone{};
+  const auto start = decide(facts);
+  ASSERT_TRUE(start.has_value());
+  EXPECT_EQ(start->mark.ordinal, 5U);
+  EXPECT_EQ(start->skip, 0U);
+  EXPECT_TRUE(start->tail_gone);
+  EXPECT_FALSE(decide(normal())->tail_gone);
 }
 
 TEST(Decision, WithoutATailAndWithLostDataItHalts) {
