@@ -107,6 +107,7 @@ bool Relay::run_session() {
                   {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
                    pending_since_, &backfills},
                   board_);
+  const auto began = std::chrono::steady_clock::now();
   try {
     session.run();
     caught_up_ = session.caught_up();
@@ -117,7 +118,11 @@ bool Relay::run_session() {
           .note_foreign(options_.source.name, number, last_seq);
     published_ordinal_ = session.published_ordinal();
     pending_since_ = session.pending_since();
-    if (session.made_progress()) failures_in_a_row_ = 0;
+    // One that had nothing to do has worked, too, if it lasted: an idle source's failures are not
+    // one failure, however alike. What ends as soon as it begins is still waited for longer each
+    // time.
+    const bool lasted = std::chrono::steady_clock::now() - began > backoff_;
+    if (session.made_progress() || (session.was_idle() && lasted)) failures_in_a_row_ = 0;
     held_ = {session.release_wal(), session.received(), session.confirmed()};
     throw;
   }
@@ -202,11 +207,10 @@ void Relay::back_off() {
   if (last_error_.kind == ErrorKind::kPostgresUnavailable ||
       last_error_.kind == ErrorKind::kSessionFenced)
     held_ = {};
-  const auto ceiling =
-      std::min(kLongestBackoff, kFirstBackoff * (1 << std::min(failures_in_a_row_, 6)));
+  backoff_ = std::min(kLongestBackoff, kFirstBackoff * (1 << std::min(failures_in_a_row_, 6)));
   ++failures_in_a_row_;
   thread_local std::minstd_rand random{std::random_device{}()};
-  std::uniform_int_distribution<std::int64_t> jitter(ceiling.count() / 2, ceiling.count());
+  std::uniform_int_distribution<std::int64_t> jitter(backoff_.count() / 2, backoff_.count());
   const auto until = std::chrono::steady_clock::now() + milliseconds(jitter(random));
   while (!stop_) {
     const auto left =

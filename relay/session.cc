@@ -419,8 +419,9 @@ void Session::note_quiescence() {
   if (!window_.empty() || !between_transactions() || !resume_.done()) return;
   durability_.on_caught_up(received_);
   if (control_.backfills != nullptr) control_.backfills->on_published(received_);
-  if (recovering_ && received_ >= caught_up_target_)
-    note_progress();  // nothing is left to wait for
+  if (received_ < caught_up_target_) return;
+  was_idle_ = true;
+  if (recovering_) note_progress();  // nothing is left to wait for
 }
 
 void Session::keep_time() {
@@ -474,6 +475,7 @@ void Session::confirm_if_due() {
     // Others may have written beside it: of that much WAL, at most what one row can need is ours.
     own_wal_end_ = std::min(result->wal_end, Lsn{result->confirm_to.value + kIdleConfirmBytes});
     ++confirmations_;
+    confirmed_some_ = true;
     POSTRIDER_FAILPOINT("confirm.before_status");
     send_status(/*request_reply=*/false);
     POSTRIDER_FAILPOINT("confirm.after_status");

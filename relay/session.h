@@ -75,8 +75,10 @@ class Session {
   [[nodiscard]] std::uint64_t published_ordinal() const { return published_.ordinal; }
   // Since when an acknowledgement has been waited for, also by sessions before this one.
   [[nodiscard]] std::optional<SteadyTime> pending_since() const { return pending_since_; }
-  // True once the broker has acknowledged something in this session.
-  [[nodiscard]] bool made_progress() const { return pipelined_; }
+  // True once the broker has acknowledged something in this session, or something was confirmed.
+  [[nodiscard]] bool made_progress() const { return pipelined_ || confirmed_some_; }
+  // True once nothing was left to publish of what had been committed before it.
+  [[nodiscard]] bool was_idle() const { return was_idle_; }
 
  private:
   enum class Phase { kRunning, kDraining };
@@ -171,6 +173,8 @@ class Session {
   SteadyTime last_frame_;
   SteadyTime last_status_;
   bool status_owed_ = true;
+  bool was_idle_ = false;
+  bool confirmed_some_ = false;
   SteadyTime last_confirmation_;
   Mark confirmed_mark_;
   Lsn own_wal_end_;  // end of the WAL that the last confirmation itself wrote; 0 among others'

@@ -138,6 +138,35 @@ TEST_F(Outage, ALaggingConfirmationDoesNotHoldUpAFastShutdownOfPostgres) {
   EXPECT_TRUE(found.good()) << found;
 }
 
+// What ended a session is said once and not once a retry; but a session that worked lies between.
+TEST_F(Outage, OfAnIdleSourcesSessionsEachIsSaid) {
+  const auto relay = start_relay();
+  ASSERT_TRUE(wal_store_opens()) << relay->log();
+  const auto said = [&] {
+    std::size_t times = 0;
+    const auto log = relay->log();
+    for (auto at = log.find("session ended"); at != std::string::npos;
+         at = log.find("session ended", at + 1))
+      ++times;
+    return times;
+  };
+  for (std::size_t round = 1; round <= 4; ++round) {
+    const auto before = sql("SELECT pg_current_wal_insert_lsn()");
+    sql("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000000))");
+    ASSERT_TRUE(dev::wait_until(
+        [&] {
+          return sql("SELECT confirmed_flush_lsn > '" + before +
+                     "' AND active FROM pg_replication_slots WHERE slot_name = "
+                     "'postrider_shop'") == "t";
+        },
+        kPatience))
+        << relay->log();
+    sql("SELECT pg_terminate_backend(" + walsender() + ")");
+    ASSERT_TRUE(dev::wait_until([&] { return said() == round; }, std::chrono::milliseconds(10'000)))
+        << relay->log();
+  }
+}
+
 // An idle source beside busy neighbours: its slot must not hold their WAL.
 TEST_F(Outage, OfNothingAnIdleSourcePinsNoWal) {
   sql("CREATE TABLE busy AS SELECT g, repeat('x', 500) AS t FROM generate_series(1, 10) g");
