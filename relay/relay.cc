@@ -73,7 +73,12 @@ bool Relay::run_session() {
     const bool acquired = ownership->acquire(
         [this] { return stop_.load(); }, [this](const std::string& blocked) { stand_by(blocked); });
     if (!acquired) return true;
-    board_.update([](RelayStatus& status) { status.blocked.clear(); });
+    // Ready as a standby, and as an owner only once a session runs. What an earlier session of ours
+    // failed of stays what is shown until then.
+    board_.update([](RelayStatus& status) {
+      status.blocked.clear();
+      if (status.state == RelayState::kStandby) status.state = RelayState::kStarting;
+    });
     ownership_ = std::move(ownership);
     maintenance_ = std::make_unique<Maintenance>(options_);
     preflight_due_ = true;  // the server may be another, or have other settings

@@ -200,6 +200,34 @@ TEST_F(Daemon, IsReadyAgainAsStandbyThoughItWasStalledAsOwner) {
   EXPECT_TRUE(ready());
 }
 
+// Its broker does not answer: until it says so, it is neither a standby nor carries anything.
+TEST_F(Daemon, IsNotReadyAsAnOwnerThatWasAStandbyUntilASessionRuns) {
+  TcpProxy proxy(nats_.options().port);
+  auto settings = with_http();
+  settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+  const auto owner = start_relay(quick(), {}, "owner");
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10)) << owner->log();
+  const auto relay = start_relay(settings);
+  ASSERT_TRUE(dev::wait_until([&] { return get(port_, "/readyz").body == "standby\n"; }, kPatience))
+      << relay->log();
+  EXPECT_TRUE(ready());
+  proxy.drop_answers(true);
+  owner->kill();
+  std::string shown;
+  EXPECT_TRUE(dev::wait_until(
+      [&] {
+        shown = get(port_, "/readyz").body;
+        return shown != "standby\n";
+      },
+      kPatience))
+      << relay->log();
+  EXPECT_TRUE(shown.starts_with("starting")) << shown;
+  EXPECT_FALSE(ready());
+  proxy.drop_answers(false);
+  EXPECT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+}
+
 TEST_F(Daemon, LogsJsonThatIsJson) {
   auto settings = quick();
   settings["log.format"] = "\"json\"";
