@@ -17,6 +17,7 @@ constexpr milliseconds kFirstBackoff{100};
 constexpr milliseconds kLongestBackoff{5000};
 constexpr milliseconds kHeldStatusInterval{1000};
 constexpr milliseconds kStandbyPoll{50};
+constexpr milliseconds kStreamingWait{1000};
 
 }  // namespace
 
@@ -107,6 +108,7 @@ bool Relay::run_session() {
   const auto number = open.checkpoint.session;
   const auto last_seq = open.stream.last_seq;
   const auto timeline = open.history.current();
+  const bool failover = open.slot_failover;
   Backfills backfills(options_, timeline, board_);
   Session session(options_, std::move(open),
                   {wake_, [this] { return stop_.load(); }, [this] { return ownership_->held(); },
@@ -128,16 +130,18 @@ bool Relay::run_session() {
     // time.
     const bool lasted = std::chrono::steady_clock::now() - began > backoff_;
     if (session.made_progress() || (session.was_idle() && lasted)) failures_in_a_row_ = 0;
-    held_ = {session.release_wal(), session.received(), session.confirmed()};
+    held_ = {session.release_wal(), session.received(), session.confirmed(), failover};
     throw;
   }
 }
 
-// A connection that streams already is told now and then that we live, and not read: what comes
-// belongs to the session.
+// A connection that streams already is neither read, what comes belongs to the session, nor told
+// that we live: the walsender would answer each report with a warning that nobody reads
+// (docs/adr/0013).
 bool Relay::await_standbys(OpenSession& open) {
   const Lsn row_end = open.source.flush_lsn();
-  auto next_status = std::chrono::steady_clock::now();
+  const auto let_go =
+      std::chrono::steady_clock::now() + std::min(kStreamingWait, options_.wal_sender_timeout / 4);
   std::string said;
   while (!stop_) {
     const auto behind = open.source.standbys_behind(row_end);
@@ -155,11 +159,10 @@ bool Relay::await_standbys(OpenSession& open) {
         status.error_kind.clear();
       });
     }
-    if (const auto now = std::chrono::steady_clock::now();
-        open.wal->streaming() && now >= next_status) {
-      open.wal->send_status(open.slot_confirmed, open.slot_confirmed, false);
-      next_status = now + options_.wal_sender_timeout / 4;
-    }
+    if (open.wal->streaming() && std::chrono::steady_clock::now() >= let_go)
+      throw Failure(ErrorKind::kPostgresUnavailable,
+                    "the standby slots that synchronized_standby_slots names have not received "
+                    "the new epoch: the next session waits for them without holding the slot");
     if (wake_.wait_for(kStandbyPoll)) wake_.clear();
   }
   return false;
@@ -231,6 +234,13 @@ void Relay::back_off() {
 
 void Relay::keep_held_wal_alive() {
   if (!held_.connection) return;
+  // The walsender would warn of it at each report while it holds a lock over all slots, on a
+  // connection that nobody reads (docs/adr/0013).
+  if (held_.failover && !board_.read().standbys_behind.empty()) {
+    spdlog::info("letting go of the slot until the standbys have caught up");
+    held_ = {};
+    return;
+  }
   try {
     held_.connection->send_status(held_.received, held_.confirmed, false);
   } catch (const Failure&) {

@@ -43,7 +43,8 @@ class Relay {
  private:
   // True when the relay is done; false when another session should follow.
   bool run_session();
-  // Waits, for as long as it takes; false when asked to stop.
+  // Waits, for as long as it takes; false when asked to stop. With a WAL that streams already it
+  // waits for a moment only, and throws kPostgresUnavailable: the next session waits without one.
   [[nodiscard]] bool await_standbys(OpenSession& open);
   void stand_by(const std::string& blocked);
   void note_failure(const Error& error);
@@ -69,6 +70,7 @@ class Relay {
     std::unique_ptr<ReplicationConnection> connection;
     Lsn received;
     Lsn confirmed;
+    bool failover = false;  // the slot
   };
   HeldWal held_;
   std::uint64_t published_ordinal_ = 0;  // newest that the broker ever acknowledged to this process

@@ -181,6 +181,7 @@ bool open_epoch_if_needed(OpenSession& session, const RelayOptions& options) {
   const bool changed = session.epochs.needs_new(wanted, timeline);
   if (!changed && session.checkpoint.wal_store == wanted.wal_store) return false;
   if (changed) {
+    POSTRIDER_FAILPOINT("epoch.before_open");
     session.epochs.forget_before(session.checkpoint.mark.position.commit_lsn);
     session.epochs.open(timeline, session.source.insert_lsn(), wanted);
   }

@@ -249,6 +249,41 @@ TEST_F(FailoverSlot, WhoseStandbyIsStoppedIsNoReasonToHalt) {
   EXPECT_TRUE(dev::wait_until([&] { return command({"status"}) == 0; }, kPatience)) << output();
 }
 
+// The walsender would write warnings to a connection that nobody reads, under a lock over all
+// slots.
+TEST_F(FailoverSlot, IsLetGoOfWhileTheBrokerIsAwayAndAStandbyIsBehind) {
+  const auto relay = start_relay(anywhere());
+  add(5, 1);
+  ASSERT_TRUE(wait_for_seq(5)) << relay->log();
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  add(5, 6);
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("session ended") != std::string::npos; }, kPatience))
+      << relay->log();
+  EXPECT_EQ(slot("active"), "t") << "while nothing is behind, the slot stays ours";
+  standby_->hold_back();
+  add(5, 11);
+  EXPECT_TRUE(dev::wait_until([&] { return slot("active") == "f"; }, kPatience)) << relay->log();
+  standby_->let_go();
+  nats_.start();
+  ASSERT_NO_FATAL_FAILURE(expect_exact(*relay));
+}
+
+TEST_F(FailoverSlot, IsLetGoOfWhileAStandbyLacksANewEpoch) {
+  const auto relay = start_relay(anywhere(), "epoch.before_open=stop");
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  EXPECT_EQ(slot("active"), "t");
+  standby_->hold_back();
+  relay->resume();
+  EXPECT_TRUE(dev::wait_until([&] { return slot("active") == "f"; }, kPatience)) << relay->log();
+  EXPECT_TRUE(dev::wait_until(
+      [&] { return relay->log().find("waiting: standby slots") != std::string::npos; }, kPatience))
+      << relay->log();
+  standby_->let_go();
+  add(5, 1);
+  ASSERT_NO_FATAL_FAILURE(expect_exact(*relay));
+}
+
 TEST_F(FailoverSlot, ThatNamesAStandbyWhichIsMissingWaitsAndCheckSaysSo) {
   set("synchronized_standby_slots", "nobody");
   add(5, 1);
