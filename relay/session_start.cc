@@ -324,8 +324,9 @@ std::optional<OpenSession> open_session(const RelayOptions& options,
   session.slot_confirmed = slot.facts.confirmed;
   session.slot_failover = slot.failover;
 
-  session.wal = std::make_unique<ReplicationConnection>(ReplicationOptions{
-      options.source.conninfo, "postrider_" + options.source.name, options.wal_sender_timeout});
+  session.wal = std::make_unique<ReplicationConnection>(
+      ReplicationOptions{options.source.conninfo, "postrider_" + options.source.name,
+                         options.wal_sender_timeout, &watch});
   const SystemIdentity identity = session.wal->identify();
   session.history = session.wal->timeline_history(identity.timeline);
 

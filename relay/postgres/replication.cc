@@ -66,7 +66,8 @@ std::string column(const PGresult* result, int number) {
 
 }  // namespace
 
-ReplicationConnection::ReplicationConnection(const ReplicationOptions& options) {
+ReplicationConnection::ReplicationConnection(const ReplicationOptions& options)
+    : watch_(options.watch) {
   const std::string settings = std::string(kPinnedSettings) + " -c wal_sender_timeout=" +
                                std::to_string(options.wal_sender_timeout.count()) + "ms";
   const std::string conninfo = with_defaults(options.conninfo, liveness_defaults());
@@ -135,6 +136,8 @@ void ReplicationConnection::throw_result(const PGresult* result, const std::stri
 }
 
 ReplicationConnection::ResultPtr ReplicationConnection::execute(const std::string& command) {
+  // Other backends, the lock's among them, may live on where this one stands still.
+  const SqlWatch::Guard guard(watch_, PQsocket(connection_.get()));
   ResultPtr result(PQexec(connection_.get(), command.c_str()));
   if (!result) throw_lost(command);
   return result;

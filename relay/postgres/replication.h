@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/postgres/sql_watch.h"
 #include "postrider/lsn.h"
 #include "relay/progress/timeline_history.h"
 #include "relay/wire/replication_frame.h"
@@ -31,6 +32,8 @@ struct ReplicationOptions {
   std::string conninfo;
   std::string application_name;
   std::chrono::milliseconds wal_sender_timeout{10'000};
+  // Bounds commands, up to the start of the stream; outlives the connection. Null: nothing does.
+  SqlWatch* watch = nullptr;
 };
 
 class ReplicationConnection {
@@ -82,6 +85,7 @@ class ReplicationConnection {
   static void receive_notice(void* self, const PGresult* result);
   void throw_on_fatal_notice() const;
 
+  SqlWatch* watch_;
   std::unique_ptr<PGconn, CloseConnection> connection_;
   std::unique_ptr<char, FreeBuffer> frame_;
   bool wants_write_ = false;

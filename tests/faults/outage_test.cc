@@ -1,4 +1,6 @@
 // Long outages and large transactions: memory stays bounded, and both servers stop when asked.
+#include <signal.h>
+
 #include "tests/support/world.h"
 
 namespace postrider::test {
@@ -134,6 +136,34 @@ TEST_F(Outage, ALaggingConfirmationDoesNotHoldUpAFastShutdownOfPostgres) {
   workload.wait_for_more(100);
   workload.stop();
   ASSERT_TRUE(wait_for_seq(committed())) << relay->log();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
+// The lock's backend lives on, so the session is not ended for it; nor is the walsender's
+// connection dead, as far as the kernel can see.
+TEST_F(Outage, OfTheWalsenderAloneDoesNotKeepASessionThatBeginsFromStopping) {
+  catch_up();
+  write(10);
+  catch_up();
+  const auto relay = start_relay(quick(), "session.before_read_mark=stop");
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  const pid_t backend =
+      std::stoi(sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'postrider_shop'"));
+  struct Freeze {
+    explicit Freeze(pid_t process) : pid(process) { ::kill(pid, SIGSTOP); }
+    ~Freeze() { ::kill(pid, SIGCONT); }
+    pid_t pid;
+  };
+  {
+    const Freeze freeze(backend);
+    relay->resume();
+    ASSERT_TRUE(dev::wait_until([&] { return !relay->stopped(); }, kPatience));
+    relay->terminate();
+    EXPECT_EQ(relay->wait(std::chrono::milliseconds(10'000)), 0) << relay->log();
+  }
+  write(10);
+  catch_up();
   const auto found = verdict();
   EXPECT_TRUE(found.good()) << found;
 }
