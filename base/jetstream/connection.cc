@@ -34,7 +34,9 @@ void on_error(natsConnection* connection, natsSubscription*, natsStatus status, 
   if (!errors) return;
   const char* why = nullptr;
   natsConnection_GetLastError(connection, &why);
-  const ErrorKind kind = kind_of(status);
+  // Not while connecting: who is no longer known here may be, with what the files hold by now.
+  const ErrorKind kind =
+      status == NATS_CONNECTION_AUTH_FAILED ? ErrorKind::kBrokerUnavailable : kind_of(status);
   errors->put(Error{
       kind, std::string("NATS reports: ") + (why == nullptr ? natsStatus_GetText(status) : why),
       remedy_of(kind)});

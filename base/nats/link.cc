@@ -25,15 +25,16 @@ constexpr int kMostPingsOut = 2;
 constexpr std::size_t kReusedBytes = 1024UL * 1024;
 
 // What the server says is text for people; its first words are fixed. Source: nats-server,
-// errors.go.
-Failure failure_of(std::string_view refusal) {
+// errors.go. On an established connection, that we are no longer who may connect says nothing of
+// what the files hold by now, such as a newer JWT: connecting again tells.
+Failure failure_of(std::string_view refusal, bool established) {
   std::string lower(refusal);
   std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const auto says = [&](const char* text) { return lower.find(text) != std::string::npos; };
+  const bool unknown = says("authorization violation") || says("authentication expired") ||
+                       says("authentication revoked");
   ErrorKind kind = ErrorKind::kBrokerUnavailable;
-  for (const auto* text :
-       {"permissions violation", "authorization violation", "authentication expired",
-        "authentication revoked", "account authentication expired"})
-    if (lower.find(text) != std::string::npos) kind = ErrorKind::kNoPermission;
+  if (says("permissions violation") || (unknown && !established)) kind = ErrorKind::kNoPermission;
   if (lower.starts_with("maximum payload violation")) kind = ErrorKind::kTooLarge;
   return {kind, "NATS reports: " + std::string(refusal), remedy_of(kind)};
 }
@@ -156,6 +157,7 @@ void Link::connect(const Server& server, const NatsOptions& options, const std::
     throw Failure(ErrorKind::kConfiguration, "the NATS user or password is not UTF-8");
   }
   await_pong(deadline);
+  established_ = true;
   pinged_ = std::chrono::steady_clock::now();
 }
 
@@ -206,7 +208,8 @@ std::optional<ServerOperation> Link::next() {
   if (!operation) return operation;
   if (std::holds_alternative<Ping>(*operation)) out_ += "PONG\r\n";
   if (std::holds_alternative<Pong>(*operation)) pings_out_ = 0;
-  if (const auto* refusal = std::get_if<Refusal>(&*operation)) throw failure_of(refusal->text);
+  if (const auto* refusal = std::get_if<Refusal>(&*operation))
+    throw failure_of(refusal->text, established_);
   return operation;
 }
 

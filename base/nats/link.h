@@ -4,6 +4,8 @@
 //
 // Not thread-safe. Never reconnects: after a Failure the object is only good for destruction.
 // Throws kBrokerUnavailable, kNoPermission, kTooLarge, and kConfiguration for files it cannot use.
+// Credentials that expire end the connection as a broken network does, kBrokerUnavailable: the next
+// one is made with what the files hold then, and may be refused with kNoPermission.
 #pragma once
 
 #include <chrono>
@@ -80,6 +82,7 @@ class Link {
   bool backed_up_ = false;
   std::chrono::steady_clock::time_point pinged_;
   int pings_out_ = 0;
+  bool established_ = false;  // the server has taken who we are
   std::string inbox_prefix_;
 };
 
