@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "relay/postgres/source.h"
+#include "relay/progress/holder_life.h"
 #include "relay/status.h"
 
 namespace postrider {
@@ -54,6 +55,7 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   if (const auto row = source->read_checkpoint(options_.source.name))
     require_binding(*row, options_.source.slot, options_.source.publication);
   std::optional<std::string> announced;
+  HolderLife life;
   while (!source->try_lock(options_.source.name)) {
     const auto holder = source->lock_holder(options_.source.name);
     // The lock's number is no secret. Somebody else's backend neither carries the source nor can be
@@ -73,7 +75,7 @@ bool Ownership::acquire(const std::function<bool()>& stop,
       on_standby(blocked);
       announced = blocked;
     }
-    const bool ended = holder && blocked.empty() && end_dead_holder(*source, *holder);
+    const bool ended = holder && blocked.empty() && end_dead_holder(*source, *holder, life);
     // The control wake says that something changed: most of all, that somebody asked to stop.
     if (control_.wait_for(ended ? kEndedPoll : kStandbyPoll)) control_.clear();
     if (stop()) return false;
@@ -85,12 +87,14 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   return true;
 }
 
-bool Ownership::end_dead_holder(Source& source, const LockHolder& holder) const {
+bool Ownership::end_dead_holder(Source& source, const LockHolder& holder, HolderLife& life) const {
+  const auto silence =
+      life.silence(holder.pid, holder.changed, holder.idle_for, std::chrono::steady_clock::now());
   // An active backend is working for its relay right now; a paused relay's is idle.
-  if (holder.state.empty() || holder.state == "active" || holder.idle_for < options_.takeover_after)
+  if (holder.state.empty() || holder.state == "active" || silence < options_.takeover_after)
     return false;
   spdlog::warn("taking over source {}: its owner's backend {} has shown no life for {} ms",
-               options_.source.name, holder.pid, holder.idle_for.count());
+               options_.source.name, holder.pid, silence.count());
   if (const auto slot = source.slot(options_.source.slot); slot.active_pid)
     source.terminate(*slot.active_pid);
   source.terminate(holder.pid);

@@ -2,7 +2,8 @@
 //
 // The holder's lock connection runs a statement about once a second; PostgreSQL notes when it
 // ended. A relay that finds the lock taken stands by. When the holder's connection has been idle
-// for longer than takeover_after, its process is paused or its host is gone: the standby ends its
+// for longer than takeover_after, by the server's clock or by the standby's own
+// (progress/holder_life), its process is paused or its host is gone: the standby ends its
 // backends (lock and walsender, which the same role may) and takes over. Two owners at once are
 // therefore possible for a moment and harmless: the session number fences the row, and content is a
 // function of the ordinal.
@@ -19,6 +20,7 @@
 
 namespace postrider {
 
+class HolderLife;
 struct LockHolder;
 class Source;
 class SqlWatch;
@@ -44,7 +46,7 @@ class Ownership {
 
  private:
   // True when it was found dead.
-  bool end_dead_holder(Source& source, const LockHolder& holder) const;
+  bool end_dead_holder(Source& source, const LockHolder& holder, HolderLife& life) const;
   void keep_alive();
   void report_slot();
 

@@ -196,7 +196,8 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
   return transact(*connection_, watch_, [&](pqxx::work& tx) -> std::optional<LockHolder> {
     const auto rows = sql::exec(
         tx,
-        "SELECT l.pid, coalesce(a.state, ''), coalesce(a.application_name, ''), "
+        "SELECT l.pid, coalesce(a.state, ''), coalesce(a.state_change::text, ''), "
+        "coalesce(a.application_name, ''), "
         "coalesce(host(a.client_addr), 'local'), "
         "coalesce(extract(epoch FROM clock_timestamp() - a.state_change) * 1000, 0)::bigint, "
         "coalesce(a.usename, '?'), coalesce(a.usename = current_user, false) "
@@ -207,13 +208,11 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
         kLockClass, name);
     if (rows.empty()) return std::nullopt;
     const auto& row = rows[0];
-    return LockHolder{row[0].as<int>(),
-                      row[1].as<std::string>(),
-                      std::chrono::milliseconds(row[4].as<std::int64_t>()),
-                      row[2].as<std::string>(),
-                      row[3].as<std::string>(),
-                      row[5].as<std::string>(),
-                      row[6].as<bool>()};
+    return LockHolder{
+        row[0].as<int>(),         row[1].as<std::string>(),
+        row[2].as<std::string>(), std::chrono::milliseconds(row[5].as<std::int64_t>()),
+        row[3].as<std::string>(), row[4].as<std::string>(),
+        row[6].as<std::string>(), row[7].as<bool>()};
   });
 }
 

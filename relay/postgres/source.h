@@ -38,7 +38,8 @@ struct SlotState {
 struct LockHolder {
   int pid = 0;
   std::string state;  // of pg_stat_activity; empty when not visible to this role
-  std::chrono::milliseconds idle_for{0};  // since its last statement ended, by the server's clock
+  std::string changed;                    // when it last changed that state, as the server's text
+  std::chrono::milliseconds idle_for{0};  // since then, by the server's clock
   std::string application;
   std::string client;
   std::string role;   // "?" when not visible

@@ -1,0 +1,34 @@
+#include "relay/progress/holder_life.h"
+
+#include <gtest/gtest.h>
+
+namespace postrider {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr HolderLife::Time kStart{seconds(1000)};
+
+TEST(HolderLife, IsWhatTheServersClockSaysAtTheFirstLook) {
+  HolderLife life;
+  EXPECT_EQ(life.silence(7, "12:00", seconds(5), kStart), seconds(5));
+}
+
+TEST(HolderLife, IsWhatTheStandbyHasSeenItselfWhereTheServersClockWasSetBack) {
+  HolderLife life;
+  EXPECT_EQ(life.silence(7, "12:00", -seconds(3600), kStart), milliseconds(0));
+  EXPECT_EQ(life.silence(7, "12:00", -seconds(3597), kStart + seconds(3)), seconds(3));
+}
+
+TEST(HolderLife, BeginsAnewWithEachSignOfIt) {
+  HolderLife life;
+  (void)life.silence(7, "12:00", -seconds(3600), kStart);
+  EXPECT_EQ(life.silence(7, "11:00", -seconds(1), kStart + seconds(3)), milliseconds(0));
+  EXPECT_EQ(life.silence(7, "11:00", -seconds(1), kStart + seconds(4)), seconds(1));
+  EXPECT_EQ(life.silence(8, "11:00", -seconds(1), kStart + seconds(5)), milliseconds(0))
+      << "another backend";
+}
+
+}  // namespace
+}  // namespace postrider
