@@ -47,6 +47,15 @@ bool Ownership::held() const {
   return shared_->held;
 }
 
+void Ownership::require_held(Source& source) const {
+  const auto holder = source.lock_holder(options_.source.name);
+  if (holder && holder->pid == backend_pid_) return;
+  throw Failure(ErrorKind::kSessionFenced,
+                "the lock of source " + options_.source.name + " is held by " +
+                    (holder ? "backend " + std::to_string(holder->pid) : "nobody") +
+                    ", and no longer by this relay's backend " + std::to_string(backend_pid_));
+}
+
 bool Ownership::acquire(const std::function<bool()>& stop,
                         const std::function<void(const std::string& blocked)>& on_standby) {
   auto source = std::make_unique<Source>(options_.source.conninfo,
@@ -80,6 +89,7 @@ bool Ownership::acquire(const std::function<bool()>& stop,
     if (control_.wait_for(ended ? kEndedPoll : kStandbyPoll)) control_.clear();
     if (stop()) return false;
   }
+  backend_pid_ = source->backend_pid();
   shared_->source = std::move(source);
   shared_->held = true;
   heartbeat_ = std::thread([this] { keep_alive(); });

@@ -43,6 +43,9 @@ class Ownership {
 
   // False once the lock connection has broken: the session must end.
   [[nodiscard]] bool held() const;
+  // Throws kSessionFenced when `source`, another connection, shows that the lock is not ours any
+  // more: the lock's own may be cut off and not know yet.
+  void require_held(Source& source) const;
 
  private:
   // True when it was found dead.
@@ -56,6 +59,7 @@ class Ownership {
   StatusBoard& board_;
   struct Shared;
   std::unique_ptr<Shared> shared_;
+  int backend_pid_ = 0;          // of the lock's connection
   Lsn flushed_;                  // at the last report; this and the next are the heartbeat thread's
   std::string standbys_behind_;  // as last said
   std::thread heartbeat_;

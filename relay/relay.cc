@@ -94,8 +94,10 @@ bool Relay::run_session() {
   if (preflight_due_ && preflight_) preflight_();
   preflight_due_ = false;
   held_ = {};
-  auto opened = open_session(options_, std::move(broker), sql_watch_,
-                             [this](OpenSession& open) { return await_standbys(open); });
+  auto opened = open_session(
+      options_, std::move(broker), sql_watch_,
+      [this](Source& source) { ownership_->require_held(source); },
+      [this](OpenSession& open) { return await_standbys(open); });
   if (!opened) return true;
   OpenSession& open = *opened;
   spdlog::info("session {} starts after ordinal {} ({}) at WAL {}, epoch {}{}",

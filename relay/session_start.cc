@@ -292,13 +292,14 @@ Facts gather_facts(const RelayOptions& options, NatsConnection& client,
   return facts;
 }
 
-std::optional<OpenSession> open_session(const RelayOptions& options,
-                                        Broker broker, SqlWatch& watch,
+std::optional<OpenSession> open_session(const RelayOptions& options, Broker broker, SqlWatch& watch,
+                                        const RequireOwner& require_owner,
                                         const AwaitStandbys& await_standbys) {
   OpenSession session(Source(options.source.conninfo, "postrider " + options.source.name, &watch),
                       std::move(broker));
   Source& source = session.source;
   source.require_schema(latest_service_schema_version());
+  require_owner(source);
 
   if (const int ended = source.end_stuck_commits(); ended > 0)
     spdlog::warn("ended {} commit(s) of earlier sessions that waited for synchronous replication",

@@ -56,10 +56,15 @@ struct OpenSession {
 // False when it was asked to stop.
 using AwaitStandbys = std::function<bool(OpenSession&)>;
 
+// Throws kSessionFenced where the source has another owner by now. Asked before anything is done to
+// the slot or the row: whoever only believes to be the owner would end the real one's session.
+using RequireOwner = std::function<void(Source&)>;
+
 // Opens a session with a broker that answers. Nothing when `await_standbys`, which is called for a
 // failover slot alone, said false. Throws Failure. `watch` outlives the session.
-[[nodiscard]] std::optional<OpenSession> open_session(const RelayOptions& options,
-                                                      Broker broker, SqlWatch& watch,
+[[nodiscard]] std::optional<OpenSession> open_session(const RelayOptions& options, Broker broker,
+                                                      SqlWatch& watch,
+                                                      const RequireOwner& require_owner,
                                                       const AwaitStandbys& await_standbys);
 
 // What both servers say about the source, read one after another: the input of decide(). The stream

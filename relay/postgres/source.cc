@@ -216,6 +216,12 @@ std::optional<LockHolder> Source::lock_holder(const std::string& name) {
   });
 }
 
+int Source::backend_pid() {
+  return transact(*connection_, watch_, [](pqxx::work& tx) {
+    return tx.exec("SELECT pg_backend_pid()")[0][0].as<int>();
+  });
+}
+
 void Source::heartbeat() {
   transact(*connection_, watch_, [](pqxx::work& tx) { tx.exec("SELECT 1"); });
 }

@@ -93,6 +93,8 @@ class Source {
   // Ownership of the source `name`: a session-level advisory lock, held until this connection ends.
   [[nodiscard]] bool try_lock(const std::string& name);
   [[nodiscard]] std::optional<LockHolder> lock_holder(const std::string& name);
+  // Of the server's process at the other end, as the server numbers it.
+  [[nodiscard]] int backend_pid();
   // A statement with no effect: its time is what another relay judges this one's life by.
   void heartbeat();
   // Ends a backend of the same role. False when it is gone already or not ours.

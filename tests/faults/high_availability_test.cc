@@ -178,5 +178,29 @@ TEST_F(HighAvailability, AStandbyCarriesOnWhenOnlyPostgresIsOutOfReach) {
   expect_exact();
 }
 
+// Its heartbeat is lost and it cannot know; what its sessions need goes on.
+TEST_F(HighAvailability, AnOwnerOfWhomOnlyTheLocksConnectionIsCutLeavesTheStandbyAlone) {
+  const auto on_host = start_relay(on_its_own_host(), {}, "host");
+  ASSERT_TRUE(says(*on_host, "starts after ordinal")) << on_host->log();
+  const auto standby = start_relay({}, {}, "standby");
+  ASSERT_TRUE(says(*standby, "standing by")) << standby->log();
+  Workload workload(light());
+  (void)time_to_next_event();
+  to_postgres_.cut_one(static_cast<std::uint16_t>(
+      std::stoi(sql("SELECT client_port FROM pg_stat_activity WHERE application_name = "
+                    "'postrider lock shop' AND client_addr IS NOT NULL"))));
+  expect_quick(time_to_next_event());
+  EXPECT_TRUE(says(*on_host, "lost the ownership")) << on_host->log();
+  const auto log = standby->log();
+  const auto first = log.find("starts after ordinal");
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find("starts after ordinal", first + 1), std::string::npos) << log;
+  (void)time_to_next_event();
+  workload.stop();
+  on_host->kill();
+  standby->kill();
+  expect_exact();
+}
+
 }  // namespace
 }  // namespace postrider::test

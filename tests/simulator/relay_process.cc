@@ -128,8 +128,9 @@ void World::relay_main(Relay& relay) {
       }
       (void)connected.client->stream_info(relay.options.stream.name);
       held.reset();
-      auto opened = open_session(relay.options, std::move(connected), watch,
-                                 [](OpenSession&) { return true; });
+      auto opened = open_session(
+          relay.options, std::move(connected), watch, [](Source&) {},
+          [](OpenSession&) { return true; });
       OpenSession& open = *opened;
       ++sessions;
       const auto number = open.checkpoint.session;

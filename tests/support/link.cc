@@ -25,6 +25,7 @@ struct Direction {
 
 struct Connection {
   std::array<int, 2> ends{-1, -1};
+  std::uint16_t peer = 0;         // our port, as the target knows it
   std::array<Direction, 2> from;  // what came from each end
 
   // Moves what it can; false when the connection is over.
@@ -82,12 +83,13 @@ void Link::run() {
     for (const auto& connection : connections)
       for (std::size_t side = 0; side < 2; ++side) {
         const bool waits = !connection.from[1 - side].held.empty();
-        entries.push_back(
-            {connection.ends[side], static_cast<short>(waits ? POLLIN | POLLOUT : POLLIN), 0});
+        entries.push_back({connection.peer == cut_one_ ? -1 : connection.ends[side],
+                           static_cast<short>(waits ? POLLIN | POLLOUT : POLLIN), 0});
       }
     ::poll(entries.data(), entries.size(), kTurnMs);
     if (cut_) continue;
-    std::erase_if(connections, [](Connection& connection) {
+    std::erase_if(connections, [this](Connection& connection) {
+      if (connection.peer == cut_one_) return false;
       const bool over = !connection.turn();
       if (over) connection.close();
       return over;
@@ -96,10 +98,12 @@ void Link::run() {
     Connection connection;
     connection.ends[0] = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     connection.ends[1] = connect_to_loopback(target_);
-    if (connection.ends[1] >= 0)
+    if (connection.ends[1] >= 0) {
+      connection.peer = port_of(connection.ends[1]);
       connections.push_back(std::move(connection));
-    else
+    } else {
       ::close(connection.ends[0]);
+    }
   }
   for (const auto& connection : connections) connection.close();
 }

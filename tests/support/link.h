@@ -21,6 +21,8 @@ class Link {
   // Nothing goes either way, and nobody is told, also when an end closes its connection; new
   // connections open and stay silent. Mended, what was under way arrives late, as TCP has it.
   void cut(bool cut) { cut_ = cut; }
+  // The same for one connection, for good: the one that the target knows by the port `peer`.
+  void cut_one(std::uint16_t peer) { cut_one_ = peer; }
 
  private:
   void run();
@@ -30,6 +32,7 @@ class Link {
   int listener_ = -1;
   std::atomic<bool> stop_{false};
   std::atomic<bool> cut_{false};
+  std::atomic<std::uint16_t> cut_one_{0};
   std::thread thread_;
 };
 
