@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdlib>
 #include <functional>
+#include <regex>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -205,6 +206,16 @@ void read_environment(const std::vector<Key>& keys, std::set<std::string>& seen)
   }
 }
 
+// Kubernetes gives a pod such variables for each Service of its namespace, after the Service's
+// name.
+bool is_service_link(const std::string& name, const std::string& value) {
+  static const std::regex link(
+      "_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+      "$");
+  return std::regex_search(name, link) ||
+         (name.ends_with("_PORT") && value.find("://") != std::string::npos);
+}
+
 // There is no telling which of several tables it means.
 void refuse_variable_of_repeated_section(const std::string& name) {
   for (const auto& section : kRepeatedSections) {
@@ -229,6 +240,8 @@ void refuse_unknown_variables(const std::vector<Key>& keys) {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string variable(*entry);
     const std::string name = variable.substr(0, variable.find('='));
+    if (is_service_link(name, variable.substr(std::min(name.size() + 1, variable.size()))))
+      continue;
     refuse_variable_of_repeated_section(name);
     const bool ours = std::ranges::any_of(
         prefixes, [&](const std::string& prefix) { return name.starts_with(prefix); });
@@ -261,7 +274,7 @@ void read_settings(const std::vector<std::string>& settings, const std::vector<K
 void forget_older_identity(const std::set<std::string>& given, NatsOptions& nats) {
   const bool creds = given.contains("nats.creds");
   const bool seed = given.contains("nats.nkey_seed");
-  const bool user = given.contains("nats.user");
+  const bool user = given.contains("nats.user") && !nats.user.empty();
   if (!creds && !seed && !user) return;
   if (!creds) nats.credentials_file.clear();
   if (!seed) nats.nkey_seed_file.clear();

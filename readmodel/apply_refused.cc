@@ -31,8 +31,12 @@ bool ApplySession::await_decision() {
   std::chrono::steady_clock::time_point looked{};
   bool waited = false;
   while (auto stop = target_.stop()) {
-    // What is applied next shows whether it helped.
-    if (!stop->decision.empty()) board_.update([](ReadModelStatus& status) { status.begins(); });
+    // What is applied next shows whether it helped. A skip that fails is found again by the next
+    // session, which begins nothing new.
+    if (!stop->decision.empty())
+      board_.update([&](ReadModelStatus& status) {
+        if (waited || status.state == ReadModelState::kStopped) status.begins();
+      });
     if (stop->decision == "retry") {
       spdlog::info("read model {}: retrying at ordinal {}, ordered by {}", options_.name,
                    stop->first_ordinal, stop->decided_by);

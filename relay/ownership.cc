@@ -66,6 +66,7 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   std::optional<std::string> announced;
   HolderLife life;
   while (!source->try_lock(options_.source.name)) {
+    const auto asked = std::chrono::steady_clock::now();
     const auto holder = source->lock_holder(options_.source.name);
     // The lock's number is no secret. Somebody else's backend neither carries the source nor can be
     // ended by us: waiting behind it is not standing by.
@@ -84,7 +85,10 @@ bool Ownership::acquire(const std::function<bool()>& stop,
       on_standby(blocked);
       announced = blocked;
     }
-    const bool ended = holder && blocked.empty() && end_dead_holder(*source, *holder, life);
+    const auto silence = holder ? life.silence(holder->pid, holder->changed, holder->idle_for,
+                                               asked, std::chrono::steady_clock::now())
+                                : milliseconds{0};
+    const bool ended = holder && blocked.empty() && end_dead_holder(*source, *holder, silence);
     // The control wake says that something changed: most of all, that somebody asked to stop.
     if (control_.wait_for(ended ? kEndedPoll : kStandbyPoll)) control_.clear();
     if (stop()) return false;
@@ -97,12 +101,11 @@ bool Ownership::acquire(const std::function<bool()>& stop,
   return true;
 }
 
-bool Ownership::end_dead_holder(Source& source, const LockHolder& holder, HolderLife& life) const {
-  const auto silence =
-      life.silence(holder.pid, holder.changed, holder.idle_for, std::chrono::steady_clock::now());
-  // An active backend is working for its relay right now; a paused relay's is idle.
-  if (holder.state.empty() || holder.state == "active" || silence < options_.takeover_after)
-    return false;
+bool Ownership::end_dead_holder(Source& source, const LockHolder& holder,
+                                std::chrono::milliseconds silence) const {
+  // An active backend is working for its relay right now; a paused relay's is idle. Of others, as
+  // with track_activities = off, nothing is known.
+  if (!holder.state.starts_with("idle") || silence < options_.takeover_after) return false;
   spdlog::warn("taking over source {}: its owner's backend {} has shown no life for {} ms",
                options_.source.name, holder.pid, silence.count());
   if (const auto slot = source.slot(options_.source.slot); slot.active_pid)

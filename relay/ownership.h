@@ -20,7 +20,6 @@
 
 namespace postrider {
 
-class HolderLife;
 struct LockHolder;
 class Source;
 class SqlWatch;
@@ -49,7 +48,8 @@ class Ownership {
 
  private:
   // True when it was found dead.
-  bool end_dead_holder(Source& source, const LockHolder& holder, HolderLife& life) const;
+  bool end_dead_holder(Source& source, const LockHolder& holder,
+                       std::chrono::milliseconds silence) const;
   void keep_alive();
   void report_slot();
 

@@ -130,7 +130,7 @@ bool Relay::run_session() {
     // One that had nothing to do has worked, too, if it lasted: an idle source's failures are not
     // one failure, however alike. What ends as soon as it begins is still waited for longer each
     // time.
-    const bool lasted = std::chrono::steady_clock::now() - began > backoff_;
+    const bool lasted = std::chrono::steady_clock::now() - began > kLongestBackoff;
     if (session.made_progress() || (session.was_idle() && lasted)) failures_in_a_row_ = 0;
     held_ = {session.release_wal(), session.received(), session.confirmed(), failover};
     throw;
@@ -217,10 +217,11 @@ void Relay::back_off() {
   if (last_error_.kind == ErrorKind::kPostgresUnavailable ||
       last_error_.kind == ErrorKind::kSessionFenced)
     held_ = {};
-  backoff_ = std::min(kLongestBackoff, kFirstBackoff * (1 << std::min(failures_in_a_row_, 6)));
+  const auto ceiling =
+      std::min(kLongestBackoff, kFirstBackoff * (1 << std::min(failures_in_a_row_, 6)));
   ++failures_in_a_row_;
   thread_local std::minstd_rand random{std::random_device{}()};
-  std::uniform_int_distribution<std::int64_t> jitter(backoff_.count() / 2, backoff_.count());
+  std::uniform_int_distribution<std::int64_t> jitter(ceiling.count() / 2, ceiling.count());
   const auto until = std::chrono::steady_clock::now() + milliseconds(jitter(random));
   while (!stop_) {
     const auto left =

@@ -77,7 +77,6 @@ class Relay {
   // Since when an acknowledgement has been waited for, session after session.
   std::optional<std::chrono::steady_clock::time_point> pending_since_;
   int failures_in_a_row_ = 0;
-  std::chrono::milliseconds backoff_{0};  // at most so long was waited last
   Error last_error_{ErrorKind::kInternal, "", ""};
 };
 

@@ -83,7 +83,8 @@ std::string probe(pqxx::connection& connection, const std::string& query,
 }
 
 // Of the relations that this transaction has locked: a file other than in its snapshot, or none
-// there. pg_relation_filenode() tells of now, pg_class of then. Indexes come and go without harm.
+// there. pg_relation_filenode() tells of now, pg_class of then. Indexes come and go without harm,
+// and partitions come: those of after the snapshot hold nothing that it sees.
 constexpr const char* kReplaced =
     "SELECT l.relation::regclass::text FROM pg_catalog.pg_locks l "
     "LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation "
@@ -91,7 +92,8 @@ constexpr const char* kReplaced =
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) "
     "AND coalesce(c.relfilenode, 1) <> 0 "
     "AND pg_relation_filenode(l.relation) IS DISTINCT FROM c.relfilenode "
-    "AND pg_get_indexdef(l.relation) IS NULL ORDER BY 1";
+    "AND pg_get_indexdef(l.relation) IS NULL "
+    "AND NOT (c.oid IS NULL AND pg_partition_root(l.relation) <> l.relation) ORDER BY 1";
 
 }  // namespace
 

@@ -17,15 +17,18 @@ class HolderLife {
   using Time = std::chrono::steady_clock::time_point;
 
   // The longer of what the server's clock says and of how long backend `pid` has been seen with the
-  // state that it took at `changed`, the server's text, whatever it means.
+  // state that it took at `changed`, the server's text, whatever it means. The look was asked for
+  // and answered at these times: the standby may stand still itself meanwhile.
   [[nodiscard]] std::chrono::milliseconds silence(int pid, const std::string& changed,
-                                                  std::chrono::milliseconds by_server, Time now) {
+                                                  std::chrono::milliseconds by_server, Time asked,
+                                                  Time answered) {
     if (pid != pid_ || changed != changed_) {
       pid_ = pid;
       changed_ = changed;
-      since_ = now;
+      since_ = answered;
     }
-    return std::max(by_server, std::chrono::duration_cast<std::chrono::milliseconds>(now - since_));
+    return std::max(by_server,
+                    std::chrono::duration_cast<std::chrono::milliseconds>(asked - since_));
   }
 
  private:

@@ -346,6 +346,27 @@ TEST_F(VerifyReadModel, OfATableThatWasTruncatedMeanwhileCouldNotSay) {
   EXPECT_EQ(verify(), kEqual) << said_;
 }
 
+TEST_F(VerifyReadModel, OfATableThatGotAPartitionMeanwhileIsSaid) {
+  const std::string dated = R"toml(
+[[verify]]
+source = "SELECT 'rows' AS key, count(*) AS n FROM dated"
+target = "SELECT 'rows' AS key, 1::bigint AS n"
+key = ["key"]
+)toml";
+  sql("CREATE TABLE dated (day date) PARTITION BY RANGE (day); "
+      "CREATE TABLE dated_1 PARTITION OF dated FOR VALUES FROM ('2026-01-01') TO ('2026-01-02'); "
+      "INSERT INTO dated VALUES ('2026-01-01'); GRANT SELECT ON dated TO relay");
+  const auto relay = start_relay(quick());
+  const auto applier = start_applier();
+  ASSERT_NO_FATAL_FAILURE(quiet_bank(5));
+  const auto held = start_verify({}, "verify.after_release=stop", "verify", dated);
+  ASSERT_TRUE(dev::wait_until([&] { return held->stopped(); }, kPatience)) << held->log();
+  sql("CREATE TABLE dated_2 PARTITION OF dated FOR VALUES FROM ('2026-01-02') TO ('2026-01-03'); "
+      "INSERT INTO dated VALUES ('2026-01-02')");
+  held->resume();
+  EXPECT_EQ(held->wait(kPatience), kEqual) << held->log();
+}
+
 TEST_F(VerifyReadModel, KilledWhileItWaitsForAnOpenWriterLeavesNoSlotBehind) {
   const auto relay = start_relay(quick());
   const auto applier = start_applier();

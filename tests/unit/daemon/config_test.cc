@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 #include "base/error.h"
 
@@ -112,6 +113,23 @@ TEST_F(ConfigFile, AVariableOfARepeatedSectionIsRefused) {
   }
   set("POSTRIDER_CAPTURE_HASH_SALT", "x");
   EXPECT_THAT(refusal(), HasSubstr("below [[capture]]"));
+}
+
+// Of a Service "postrider-readmodel", or "postrider-nats", in the pod's namespace.
+TEST_F(ConfigFile, VariablesThatKubernetesMakesOfServicesAreNoSettings) {
+  for (const char* service : {"POSTRIDER_READMODEL", "POSTRIDER_NATS"}) {
+    const std::string name(service);
+    const std::map<std::string, std::string> links = {
+        {name + "_SERVICE_HOST", "10.0.0.1"},         {name + "_SERVICE_PORT", "80"},
+        {name + "_SERVICE_PORT_HTTP", "80"},          {name + "_PORT", "tcp://10.0.0.1:80"},
+        {name + "_PORT_80_TCP", "tcp://10.0.0.1:80"}, {name + "_PORT_80_TCP_ADDR", "10.0.0.1"}};
+    for (const auto& [link, value] : links) ::setenv(link.c_str(), value.c_str(), 1);
+    write("[source]\nname = \"shop\"\n");
+    EXPECT_NO_THROW((void)load_config(path_));
+    for (const auto& [link, value] : links) ::unsetenv(link.c_str());
+  }
+  set("POSTRIDER_READMODEL_PORT", "80");
+  EXPECT_THAT(refusal(), HasSubstr("POSTRIDER_READMODEL_PORT"));
 }
 
 TEST_F(ConfigFile, AnIdentityOfTheCommandLineReplacesTheFilesOfAnyKind) {
