@@ -3,7 +3,7 @@
 //   POSTRIDER_FAILPOINTS="publish.after_send=kill@3,confirm.after_checkpoint=stop"
 //
 // kill: SIGKILL to itself; stop: SIGSTOP. "@n" means the n-th time the place is passed, counted
-// from 1, once. The names are listed in docs/architecture.md.
+// from 1, once. docs/architecture.md says where the names are listed.
 #pragma once
 
 #ifdef POSTRIDER_FAILPOINTS

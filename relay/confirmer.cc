@@ -14,6 +14,10 @@ namespace {
 constexpr std::chrono::milliseconds kStandbyPoll{100};
 constexpr int kPollsUntilSaid = 20;
 
+[[noreturn]] void in_doubt(const std::string& what) {
+  throw Failure(ErrorKind::kPublishInDoubt, "before a confirmation: " + what);
+}
+
 }  // namespace
 
 Confirmer::Confirmer(Source source, JetStreamClient& client, Binding binding)
@@ -105,24 +109,29 @@ bool Confirmer::await_standbys(Lsn row_end) {
 }
 
 void Confirmer::prove(const Mark& mark) {
-  const auto in_doubt = [](const std::string& what) {
-    throw Failure(ErrorKind::kPublishInDoubt, "before a confirmation: " + what);
+  // The first sequence of the stream, which reaches up to the mark.
+  const auto first_seq = [&] {
+    const auto stream = client_.stream_info(binding_.stream);
+    if (!stream) in_doubt("the stream is gone");
+    if (stream->created != binding_.incarnation) in_doubt("the stream is another one");
+    if (stream->last_seq < mark.seq)
+      in_doubt("the stream ends at sequence " + std::to_string(stream->last_seq) +
+               " although it acknowledged " + std::to_string(mark.seq));
+    return stream->first_seq;
   };
-  const auto stream = client_.stream_info(binding_.stream);
-  if (!stream) return in_doubt("the stream is gone");
-  if (stream->created != binding_.incarnation) return in_doubt("the stream is another one");
-  if (stream->last_seq < mark.seq)
-    return in_doubt("the stream ends at sequence " + std::to_string(stream->last_seq) +
-                    " although it acknowledged " + std::to_string(mark.seq));
-  if (!mark.names_message() || mark.seq < stream->first_seq ||
-      mark.seq <= binding_.unreadable_up_to)
+  if (mark.seq < first_seq() || !mark.names_message() || mark.seq <= binding_.unreadable_up_to)
     return;
+  POSTRIDER_FAILPOINT("confirm.before_read");
   const auto message = client_.message(binding_.stream, mark.seq);
-  if (!message) return in_doubt("sequence " + std::to_string(mark.seq) + " is gone");
+  if (!message) {
+    // It may have aged out between the two questions.
+    if (mark.seq < first_seq()) return;
+    in_doubt("sequence " + std::to_string(mark.seq) + " is gone");
+  }
   const auto header = wire::position_header(*message);
   if (!header || header->ordinal != mark.ordinal || header->position != mark.position ||
       header->fingerprint != mark.fingerprint)
-    return in_doubt("sequence " + std::to_string(mark.seq) + " holds another message");
+    in_doubt("sequence " + std::to_string(mark.seq) + " holds another message");
 }
 
 }  // namespace postrider

@@ -101,6 +101,23 @@ TEST_F(Outage, AStreamThatAgesHasRoomAgainForTheSameSession) {
   EXPECT_EQ(relay->log().find("session ended"), std::string::npos) << relay->log();
 }
 
+// Between the question of where the stream begins and the one for the message that proves it.
+TEST_F(Outage, AMessageThatAgesOutWhileItIsAskedForIsNotInDoubt) {
+  auto settings = quick();
+  settings["stream.max_age"] = "\"1s\"";
+  settings["stream.duplicate_window"] = "\"1s\"";
+  const auto relay = start_relay(settings, "confirm.before_read=stop");
+  emit(10);
+  ASSERT_TRUE(dev::wait_until([&] { return relay->stopped(); }, kPatience)) << relay->log();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return nats_client().api("STREAM.INFO.SHOP")["state"]["messages"] == 0; }, kPatience));
+  relay->resume();
+  ASSERT_TRUE(dev::wait_until([&] { return sql("SELECT ordinal FROM outbox.checkpoint") == "10"; },
+                              kPatience))
+      << relay->log();
+  EXPECT_EQ(relay->log().find("session ended"), std::string::npos) << relay->log();
+}
+
 TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
   catch_up(unconfirmed());
   const auto relay = start_relay(unconfirmed());

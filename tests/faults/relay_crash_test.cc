@@ -61,17 +61,16 @@ TEST_P(RelayCrashAt, LosesAndDoublesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, RelayCrashAt,
-    ::testing::Values("session.before_open=kill", "session.after_open=kill",
-                      "session.before_read_mark=kill", "session.after_read_mark=kill",
-                      "stream.before_create=kill", "stream.after_create=kill",
-                      "stream.after_bind=kill", "epoch.before_open=kill",
-                      "publish.before_send=kill@700", "publish.after_send=kill",
-                      "publish.after_send=kill@700", "publish.after_flush=kill@1",
-                      "publish.after_flush=kill@5", "publish.mid_transaction=kill@333",
-                      "ack.before_handle=kill@1", "ack.before_handle=kill@500",
-                      "ack.after_handle=kill@500", "confirm.before_proof=kill",
-                      "confirm.before_checkpoint=kill", "confirm.after_checkpoint=kill",
-                      "confirm.before_status=kill", "confirm.after_status=kill@2"),
+    ::testing::Values(
+        "session.before_open=kill", "session.after_open=kill", "session.before_read_mark=kill",
+        "session.after_read_mark=kill", "stream.before_create=kill", "stream.after_create=kill",
+        "stream.after_bind=kill", "epoch.before_open=kill", "publish.before_send=kill@700",
+        "publish.after_send=kill", "publish.after_send=kill@700", "publish.after_flush=kill@1",
+        "publish.after_flush=kill@5", "publish.mid_transaction=kill@333",
+        "ack.before_handle=kill@1", "ack.before_handle=kill@500", "ack.after_handle=kill@500",
+        "confirm.before_proof=kill", "confirm.before_read=kill", "confirm.before_checkpoint=kill",
+        "confirm.after_checkpoint=kill", "confirm.before_status=kill",
+        "confirm.after_status=kill@2"),
     failpoint_name);
 
 }  // namespace
