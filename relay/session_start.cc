@@ -231,7 +231,7 @@ std::optional<Error> find_hole(NatsConnection& client, const wire::StreamInfo& s
                                const Checkpoint& checkpoint) {
   // Another stream than the row's is decide()'s to judge.
   if (stream.messages == 0 || stream.created != checkpoint.incarnation) return std::nullopt;
-  std::uint64_t missing = keeps_front(stream) ? stream.first_seq - 1 : 0;
+  std::uint64_t missing = lost_front(stream, checkpoint.mark.seq) ? stream.first_seq - 1 : 0;
   if (stream.messages <= stream.last_seq - stream.first_seq)
     missing = std::max(missing, client.newest_missing(stream.name));
   if (missing <= checkpoint.mark.seq) return std::nullopt;
@@ -248,6 +248,10 @@ std::optional<Error> find_hole(NatsConnection& client, const wire::StreamInfo& s
 
 bool keeps_front(const wire::StreamInfo& stream) {
   return stream.max_age.count() == 0 && stream.deny_purge;
+}
+
+bool lost_front(const wire::StreamInfo& stream, std::uint64_t durable_seq) {
+  return keeps_front(stream) && stream.first_seq > durable_seq + 1;
 }
 
 std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint, const Epochs& epochs) {

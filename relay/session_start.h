@@ -81,6 +81,9 @@ using RequireOwner = std::function<void(Source&)>;
                                              const Checkpoint& checkpoint);
 // Nothing that ages, and nothing that may be purged, takes from the front.
 [[nodiscard]] bool keeps_front(const wire::StreamInfo& stream);
+// And yet something behind the durable message is gone from there, though there may be others
+// behind it: the broker has lost it. `stream` is the one that the row names.
+[[nodiscard]] bool lost_front(const wire::StreamInfo& stream, std::uint64_t durable_seq);
 
 // Whose messages may stand in the stream behind the durable one: the row's, and that one's.
 [[nodiscard]] std::vector<std::uint32_t> known_epochs(const Checkpoint& checkpoint,

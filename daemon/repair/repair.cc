@@ -207,7 +207,8 @@ class Repair {
                 .last_seq = stream_->last_seq};
     history_.emplace(
         SourceFacts{row_.mark, timelines_, identity_.flushed, known_epochs(row_, epochs_),
-                    given_up(), stream_ && keeps_front(*stream_), void_after_},
+                    given_up(), unread.same_incarnation && lost_front(*stream_, row_.mark.seq),
+                    void_after_},
         unread);
     if (stream_) {
       scan_.emplace(relay_, findings_);

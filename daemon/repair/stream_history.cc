@@ -40,12 +40,11 @@ void StreamHistory::end() {
   content_.gone_behind = content_.last_seq - std::min(read, content_.last_seq);
 }
 
-// What is gone before the first message has aged out, or somebody removed it; or, behind the
-// durable one of a stream that keeps its front, the broker has lost it.
+// What is gone before the first message has aged out, or somebody removed it, or the broker has
+// lost it.
 void StreamHistory::begin_with(const ReceivedEvent& event) {
   content_.first_ordinal = event.hole ? event.hole->first : event.place.ordinal;
-  content_.lost_front = content_.same_incarnation && source_.keeps_front &&
-                        content_.first_seq > source_.durable.seq + 1;
+  content_.lost_front = source_.lost_front;
   if (content_.lost_front)
     gap_ = "what stood before ordinal " + std::to_string(content_.first_ordinal);
   else if (content_.first_ordinal > 1)

@@ -25,7 +25,7 @@ struct SourceFacts {
   std::vector<std::uint32_t> epochs;  // whose messages may stand behind the durable one
   // By a repair before, with nothing published since: the broker may have lost its deletions.
   std::optional<OrdinalRange> given_up;
-  bool keeps_front = false;                 // nothing that ages, or is purged, leaves the stream
+  bool lost_front = false;                  // the broker has lost what stood before the first
   std::optional<std::uint64_t> void_after;  // the operator's word
 };
 

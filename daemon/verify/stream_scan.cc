@@ -61,7 +61,7 @@ void StreamScan::open() {
 // settings alone do.
 bool StreamScan::lost_front(const wire::StreamInfo& stream) const {
   if (stream.created != durable_incarnation_) return stream.max_age.count() == 0;
-  return keeps_front(stream) && stream.first_seq > durable_seq_ + 1;
+  return postrider::lost_front(stream, durable_seq_);
 }
 
 bool StreamScan::is_at_end() {

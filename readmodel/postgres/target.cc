@@ -14,6 +14,13 @@ constexpr const char* kSessionSettings =
     "SET default_transaction_isolation = 'read committed'; "
     "SET default_transaction_read_only = off; SET row_security = off; SET lock_timeout = '10s'";
 
+// Whether `l` is the lock that a read model's applier holds for as long as it lives; $1 is
+// kApplierLockClass, $2 the read model.
+constexpr const char* kIsApplierLock =
+    "l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::int::oid "
+    "AND l.objid = pg_catalog.hashtext($2)::bigint::bit(32)::bigint::oid AND l.database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) ";
+
 template <class Body>
 auto transact(pqxx::connection& connection, Body body) {
   return translated([&] {
@@ -99,14 +106,11 @@ bool Target::end_dead_holder(std::chrono::milliseconds idle) {
   return transact(*connection_, [&](pqxx::work& tx) {
     return sql::exec(
                tx,
-               "SELECT coalesce(bool_or(pg_terminate_backend(a.pid)), false) "
-               "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-               "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 "
-               "AND l.classid = $1::int::oid "
-               "AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid "
-               "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-               "AND a.usename = current_user AND a.state LIKE 'idle%' "
-               "AND clock_timestamp() - a.state_change > $3::int * interval '1 millisecond'",
+               std::string("SELECT coalesce(bool_or(pg_terminate_backend(a.pid)), false) "
+                           "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE ") +
+                   kIsApplierLock +
+                   "AND a.usename = current_user AND a.state LIKE 'idle%' "
+                   "AND clock_timestamp() - a.state_change > $3::int * interval '1 millisecond'",
                kApplierLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
         .as<bool>();
   });
@@ -348,11 +352,7 @@ void Target::Transaction::settle() {
 bool is_applied_by_somebody(pqxx::connection& connection, const std::string& readmodel) {
   return translated([&] {
     pqxx::work tx(connection);
-    return !sql::exec(tx,
-                      "SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' "
-                      "AND l.granted AND l.objsubid = 2 AND l.classid = $1::int::oid "
-                      "AND l.objid = hashtext($2)::bigint::bit(32)::bigint::oid AND l.database = "
-                      "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
+    return !sql::exec(tx, std::string("SELECT FROM pg_catalog.pg_locks l WHERE ") + kIsApplierLock,
                       kApplierLockClass, readmodel)
                 .empty();
   });

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/postgres/conninfo.h"
+#include "base/postgres/standby_slots.h"
 
 namespace postrider {
 namespace {
@@ -20,7 +21,6 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kAnswer{10'000};  // for what the server answers at once
 constexpr milliseconds kCancelMargin{2'000};
 constexpr const char* kQueryCanceled = "57014";
-constexpr int kFailoverSlots = 170000;  // server versions from here on have them
 
 std::string trimmed(const char* message) {
   std::string text = message == nullptr ? "" : message;
@@ -117,7 +117,7 @@ bool SourceSnapshot::take(milliseconds limit) {
 
 bool SourceSnapshot::take_with_slot(const std::string& slot, milliseconds limit) {
   // As `postrider migrate up` makes it.
-  const bool failover = PQserverVersion(connection_.get()) >= kFailoverSlots;
+  const bool failover = PQserverVersion(connection_.get()) >= sql::kFailoverSlots;
   return take("CREATE_REPLICATION_SLOT \"" + slot + "\" LOGICAL pgoutput " +
                   (failover ? "(SNAPSHOT 'export', FAILOVER true)" : "EXPORT_SNAPSHOT"),
               limit);

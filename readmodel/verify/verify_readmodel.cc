@@ -78,6 +78,9 @@ class Run {
   }
 
  private:
+  std::string place() const {
+    return std::to_string(verdict_.timeline) + "/" + verdict_.point.to_string();
+  }
   bool fail(std::string why) {
     verdict_.could_not_say = std::move(why);
     return false;
@@ -140,9 +143,8 @@ bool Run::wait_until_reached() {
   auto last_applied = start;  // when somebody was last seen to apply it
   while (!hold_.reached()) {
     const auto now = Clock::now();
-    const auto place = std::to_string(verdict_.timeline) + "/" + verdict_.point.to_string();
     if (now - start > options_.timeout)
-      return fail("it did not come to " + place + " within the timeout: is the relay running?");
+      return fail("it did not come to " + place() + " within the timeout: is the relay running?");
     if (now - last_look >= kObstacleLook || last_look == start) {
       last_look = now;
       const auto obstacle = hold_.obstacle();
@@ -202,10 +204,10 @@ bool Run::lock(const Comparison& comparison) {
   const auto there = source_.lock(comparison.source_query, comparison.key);
   const auto here = target_.lock(comparison.target_query, comparison.key);
   if (there.empty() && here.empty()) return true;
-  return fail(
-      (there.empty() ? here : there).front() + " of the " + (there.empty() ? "target" : "source") +
-      " was truncated, rewritten or made anew meanwhile, and is not what it was at " +
-      std::to_string(verdict_.timeline) + "/" + verdict_.point.to_string() + ": verify again");
+  return fail((there.empty() ? here : there).front() + " of the " +
+              (there.empty() ? "target" : "source") +
+              " was truncated, rewritten or made anew meanwhile, and is not what it was at " +
+              place() + ": verify again");
 }
 
 ComparisonResult Run::compare(const Comparison& comparison) {

@@ -175,12 +175,12 @@ TEST_F(StreamHistoryTest, OfAStreamWhoseFrontAgedOutBeginsThere) {
 
 TEST_F(StreamHistoryTest, WhoseFrontTheBrokerLostIsVoid) {
   stream.first_seq = 8;
-  source.keeps_front = true;
+  source.lost_front = true;
   const auto lost = read(messages(8, 10));
   EXPECT_EQ(lost.gap(), "what stood before ordinal 8");
   EXPECT_EQ(lost.voided().size(), 3U);
   EXPECT_EQ(lost.newest_sure(std::nullopt), 0U);
-  source.keeps_front = false;  // of what ages nothing tells
+  source.lost_front = false;  // of what ages nothing tells
   EXPECT_EQ(read(messages(8, 10)).content().kept_ordinal, 10U);
 }
 
