@@ -21,6 +21,12 @@ constexpr milliseconds kReplyInterval{50};
 constexpr milliseconds kCatchUpStatusInterval{100};
 constexpr milliseconds kMaxStatusInterval{3000};
 constexpr milliseconds kLongestWait{1000};
+// Between two looks at a full stream.
+constexpr milliseconds kRoomInterval{1000};
+// Shorter than this is what a stream that ages at its limit is like: no reason to be not ready.
+constexpr milliseconds kFullForLong{5000};
+// For the last confirmation's round trips, before a session ends for want of room.
+constexpr milliseconds kConfirmSlack{5000};
 // What idle confirmations ignore: less WAL than this is not worth a row.
 constexpr std::uint64_t kIdleConfirmBytes = 64UL * 1024;
 // And what makes them as frequent as under load: a WAL segment that could be removed.
@@ -340,22 +346,40 @@ void Session::publish_next() {
   if (end) handle(*end, sent);
 }
 
-// What has aged out since the count began makes room that nobody tells us of; a session that ended
-// for it would begin the age of all that is not confirmed anew. With nothing in flight the stream's
-// own count lacks nothing that the broker may yet store, so ours stays too high rather than too
-// low.
+// What has aged out since the count began makes room that nobody tells us of. With nothing in
+// flight the stream's own count lacks nothing that the broker may yet store, so ours stays too high
+// rather than too low.
 void Session::renew_room() {
+  if (full_since_ && now_ - last_room_look_ < kRoomInterval) return;
+  last_room_look_ = now_;
   const auto stream = client_->stream_info(options_.stream.name);
   if (!stream || stream->created != notice_.incarnation ||
       stream->last_seq != window_.expected_last())
     throw Failure(ErrorKind::kPublishInDoubt,
                   "the stream, asked for its room, is not as it was acknowledged");
   room_ = StreamRoom(stream->max_bytes, stream->bytes);
-  room_wanted_ = false;
-  if (room_.fits(message_.size())) return;
+  if (room_.fits(message_.size())) {
+    room_wanted_ = false;
+    full_since_.reset();
+    last_frame_ = now_;  // nothing was read meanwhile: no silence of the walsender's
+    return;
+  }
+  const Error full = no_room();
+  if (!full_since_) {
+    full_since_ = now_;
+    if (!std::exchange(full_said_, true)) spdlog::warn("waiting: {}", full.to_string());
+  }
   if (!pending_since_) pending_since_ = now_;  // answers in between have cleared it
-  throw Failure(ErrorKind::kBrokerRefuses, "the stream has no room for ordinal " +
-                                               std::to_string(*assigned_) + " within max_bytes");
+  // A session that ends begins the age of all that is not confirmed anew, so that a stream which
+  // stays full would never have anything confirmed: first let all that it published ripen.
+  if (now_ - *full_since_ > confirm_delay(options_) + options_.confirm_interval + kConfirmSlack)
+    throw Failure(full);
+}
+
+Error Session::no_room() const {
+  return {ErrorKind::kBrokerRefuses,
+          "the stream has no room for ordinal " + std::to_string(*assigned_) + " within max_bytes",
+          ""};
 }
 
 bool Session::between_transactions() const {
@@ -499,7 +523,7 @@ void Session::confirm_if_due() {
 void Session::check_stall() {
   std::string stall;
   if (pending_since_ && now_ - *pending_since_ > options_.stall_after)
-    stall = "the broker does not acknowledge";
+    stall = full_since_ ? no_room().context : "the broker does not acknowledge";
   else if (may_read() && now_ - last_frame_ > options_.stall_after)
     stall = "the walsender does not answer";
   board_.update([&](RelayStatus& status) {
@@ -513,11 +537,17 @@ void Session::report() {
   board_.update([&](RelayStatus& status) {
     // A broker that answers and does not acknowledge lets sessions start, one after another: red
     // stays red, with its reason, until something moves.
+    const bool full = full_since_ && now_ - *full_since_ > kFullForLong;
     if (phase_ == Phase::kDraining)
       status.state = RelayState::kDraining;
+    else if (full)
+      status.state = RelayState::kWaiting;
     else if (!recovering_)
       status.state = RelayState::kRunning;
-    if (!recovering_) {
+    if (full) {
+      status.error = no_room().context;
+      status.error_kind = info(ErrorKind::kBrokerRefuses).name;
+    } else if (!recovering_) {
       status.error.clear();
       status.error_kind.clear();
     }

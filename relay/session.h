@@ -101,8 +101,9 @@ class Session {
   // True when it was sent, false when the stream holds it, or when room is wanted for it first:
   // then it is to be published again.
   bool publish(const AssembledEvent& message, std::optional<Lsn> commit_end);
-  // Counts the room anew, with nothing in flight. Throws when there is none.
+  // Counts the room anew, with nothing in flight. Throws when there has been none for long.
   void renew_room();
+  [[nodiscard]] Error no_room() const;
   // True with no transaction open, and all of its events published.
   [[nodiscard]] bool between_transactions() const;
   void note_quiescence();
@@ -154,6 +155,9 @@ class Session {
   Message message_;
   std::optional<std::uint64_t> assigned_;  // of the message that room is wanted for
   bool room_wanted_ = false;               // by our own count; nothing is read until it is renewed
+  std::optional<SteadyTime> full_since_;   // the stream's count, too, shows no room
+  SteadyTime last_room_look_;              // while full
+  bool full_said_ = false;
   std::vector<wire::PubAck> answers_;
   bool unsent_ = false;     // published, and not yet handed to the socket
   bool input_left_ = true;  // frames may wait in libpq's buffer

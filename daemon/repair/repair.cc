@@ -54,8 +54,7 @@ class Repair {
       : options_(options),
         relay_(options.relay),
         source_(relay_.source.conninfo, "postrider repair " + relay_.source.name),
-        wal_(ReplicationOptions{relay_.source.conninfo, "postrider_" + relay_.source.name,
-                                relay_.wal_sender_timeout}),
+        wal_(replication_options()),
         client_(relay_.nats, "postrider repair " + relay_.source.name, kConnectTimeout) {}
 
   RepairReport run() {
@@ -160,6 +159,11 @@ class Repair {
     exact_ = error.kind == ErrorKind::kTimelineDiverged || error.kind == ErrorKind::kForeignMessage;
   }
 
+  ReplicationOptions replication_options() {
+    return {relay_.source.conninfo, "postrider_" + relay_.source.name, relay_.wal_sender_timeout,
+            &watch_};
+  }
+
   // Where commits have been written over the LSNs of others, nothing that both servers say of
   // themselves tells: a session finds out by decoding, and so does this.
   void compare_mark() {
@@ -167,10 +171,9 @@ class Repair {
     if (epochs_.any_captures())
       publications.push_back(capture_publication(relay_.source.publication));
     const bool messages = relay_.wal_store || !relay_.captures.empty() || epochs_.any_messages();
-    const auto found = check_mark(
-        {relay_.source.conninfo, "postrider_" + relay_.source.name, relay_.wal_sender_timeout},
-        relay_.source.slot, publications, messages, start_, identity_.timeline,
-        options_.dry_run ? kRelayPatience : kOwnerPatience, kMarkTimeout);
+    const auto found = check_mark(replication_options(), relay_.source.slot, publications, messages,
+                                  start_, identity_.timeline,
+                                  options_.dry_run ? kRelayPatience : kOwnerPatience, kMarkTimeout);
     if (!found)
       take_reason(found.error());
     else
@@ -459,11 +462,11 @@ class Repair {
 
   const RepairOptions& options_;
   const RelayOptions& relay_;
+  SqlWatch watch_;
   Source source_;
   ReplicationConnection wal_;
   JetStreamClient client_;
   Wake wake_;
-  SqlWatch watch_;
   StatusBoard board_;
   std::optional<Ownership> ownership_;
 

@@ -101,6 +101,24 @@ TEST_F(Outage, AStreamThatAgesHasRoomAgainForTheSameSession) {
   EXPECT_EQ(relay->log().find("session ended"), std::string::npos) << relay->log();
 }
 
+// More is written than ages out: the stream stays full, and only what one session lets ripen is
+// ever confirmed.
+TEST_F(Outage, AStreamThatStaysFullIsConfirmedAllTheSame) {
+  auto settings = quick();
+  settings["stream.max_bytes"] = "200000";
+  settings["stream.max_age"] = "\"2s\"";
+  settings["stream.duplicate_window"] = "\"2s\"";
+  const auto relay = start_relay(settings);
+  for (int transaction = 0; transaction < 15; ++transaction) emit(100);
+  ASSERT_TRUE(dev::wait_until([&] { return relay->log().find("has no room") != std::string::npos; },
+                              kPatience))
+      << relay->log();
+  ASSERT_TRUE(dev::wait_until(
+      [&] { return sql("SELECT ordinal >= 1500 FROM outbox.checkpoint") == "t"; }, kPatience))
+      << relay->log();
+  EXPECT_EQ(relay->log().find("session ended"), std::string::npos) << relay->log();
+}
+
 // Between the question of where the stream begins and the one for the message that proves it.
 TEST_F(Outage, AMessageThatAgesOutWhileItIsAskedForIsNotInDoubt) {
   auto settings = quick();
