@@ -12,7 +12,7 @@ class JetStream:
     """A connection. Raises OSError when the server is gone or silent for half a minute, RuntimeError when it refuses something."""
 
     def __init__(self, url):
-        where = urllib.parse.urlsplit(url)
+        where = urllib.parse.urlsplit(url.split(",")[0])
         self.socket = socket.create_connection((where.hostname, where.port), timeout=30)
         self.input = self.socket.makefile("rb")
         self.looks = 1

@@ -34,7 +34,7 @@ inline Owned<natsConnection> connect(const std::string& url) {
 
 // An empty stream with the settings that the relay gives its own; one of that name is deleted.
 inline Owned<jsCtx> make_stream(natsConnection& connection, const std::string& name,
-                                const std::string& subjects) {
+                                const std::string& subjects, int replicas = 1) {
   jsCtx* raw = nullptr;
   check(natsConnection_JetStream(&raw, &connection, nullptr), "JetStream");
   Owned<jsCtx> jet_stream(raw);
@@ -48,6 +48,7 @@ inline Owned<jsCtx> make_stream(natsConnection& connection, const std::string& n
   config.SubjectsLen = 1;
   config.Discard = js_DiscardNew;
   config.AllowDirect = true;
+  config.Replicas = replicas;
   config.Duplicates = 5'000'000'000;
   check(js_AddStream(nullptr, raw, &config, nullptr, &code), "make stream " + name);
   return jet_stream;

@@ -1,7 +1,7 @@
 // The least that publishing can cost here: a program that does nothing else sends as many messages,
 // with the subject, headers and sizes of the relay's, and the fence, in a window as large as the
 // relay's, and counts the answers. bench/drain runs it.
-//   publish_floor NATS_URL EVENTS PAYLOAD_BYTES EVENTS_PER_TRANSACTION MESSAGE_ID(0|1)
+//   publish_floor NATS_URL EVENTS PAYLOAD_BYTES EVENTS_PER_TRANSACTION MESSAGE_ID(0|1) REPLICAS
 // Prints the seconds from the first message to the last answer.
 #include <atomic>
 #include <chrono>
@@ -68,9 +68,9 @@ void publish(natsConnection& connection, const std::string& reply, const std::st
 }
 
 int run(const std::string& url, std::uint64_t events, std::size_t bytes,
-        std::uint64_t per_transaction, bool message_id) {
+        std::uint64_t per_transaction, bool message_id, int replicas) {
   const auto connection = connect(url);
-  const auto jet_stream = make_stream(*connection, kStream, "flor.>");
+  const auto jet_stream = make_stream(*connection, kStream, "flor.>", replicas);
   Answers answers;
   const std::string reply = "_INBOX.floor";
   natsSubscription* raw = nullptr;
@@ -99,10 +99,11 @@ int run(const std::string& url, std::uint64_t events, std::size_t bytes,
 }  // namespace postrider::bench
 
 int main(int argc, char** argv) try {
-  if (argc != 6) return 64;
+  if (argc != 7) return 64;
   return postrider::bench::run(argv[1], std::strtoull(argv[2], nullptr, 10),
                                std::strtoull(argv[3], nullptr, 10),
-                               std::strtoull(argv[4], nullptr, 10), argv[5][0] == '1');
+                               std::strtoull(argv[4], nullptr, 10), argv[5][0] == '1',
+                               std::atoi(argv[6]));
 } catch (const std::exception& error) {
   std::cerr << "publish_floor: " << error.what() << '\n';
   return 1;

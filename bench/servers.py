@@ -6,10 +6,13 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from jetstream import JetStream
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 POSTRIDER = os.environ.get("POSTRIDER_PROGRAM", str(ROOT / "build/release/daemon/postrider"))
@@ -29,8 +32,19 @@ class Run:
         self.seconds, self.cpu, self.memory, self.output = seconds, cpu, memory, output
 
 
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
 class Servers:
-    """A PostgreSQL cluster and a nats-server in a new folder, gone at the end: `with Servers() as servers`."""
+    """A PostgreSQL cluster and `nats` nats-servers in a new folder, gone at the end: `with Servers() as servers`."""
+
+    def __init__(self, nats=1):
+        self.nats, self.cluster = nats, []
 
     def __enter__(self):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
@@ -40,14 +54,49 @@ class Servers:
         exported = re.findall(r"export (\w+)='?([^'\n]*)'?", (self.folder / "dev.env").read_text())
         # Without a flush a commit: writing the rows is not what is measured, unless a benchmark says so.
         self.environment = os.environ | dict(exported) | {"PGUSER": "postgres", "PGOPTIONS": "-c synchronous_commit=off"}
-        self.nats_url = self.environment["NATS_URL"]
         self.config = self.folder / "postrider.toml"
+        if self.nats > 1:
+            try:
+                self.start_cluster()
+            except BaseException:
+                self.__exit__(*sys.exc_info())
+                raise
+        self.nats_url = self.environment["NATS_URL"]
         return self
+
+    def start_cluster(self):
+        """In place of the single server, which is left idle."""
+        program = os.environ.get("POSTRIDER_NATS_SERVER", "nats-server")
+        clients, routes = free_ports(self.nats), free_ports(self.nats)
+        for number in range(self.nats):
+            folder = self.folder / f"nats-{number}"
+            folder.mkdir()
+            command = [program, "-a", "127.0.0.1", "-p", clients[number], "-n", f"n{number}", "-js", "-sd", folder, "-P", folder / "nats.pid",
+                       "-l", folder / "nats.log", "--cluster_name", "bench", "--cluster", f"nats://127.0.0.1:{routes[number]}",
+                       "--routes", ",".join(f"nats://127.0.0.1:{port}" for port in routes)]
+            self.cluster.append(subprocess.Popen([str(word) for word in command]))
+        url = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
+        self.environment |= {"NATS_URL": url, "POSTRIDER_NATS_URL": url}
+        deadline = time.monotonic() + 30
+        while not all(map(self.ready, clients)):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the cluster has no leader after 30 s")
+            time.sleep(0.1)
+
+    @staticmethod
+    def ready(port):
+        try:
+            return "error" not in JetStream(f"nats://127.0.0.1:{port}").request("STREAM.NAMES")
+        except OSError:
+            return False
 
     def __exit__(self, kind, *_):
         if kind is not None:
             for log in self.folder.glob("*.log"):
                 print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-5:]), file=sys.stderr)
+        for server in self.cluster:
+            server.kill()
+            server.wait()
         subprocess.run([POSTRIDER, "dev", "down", "--delete", "--dir", self.folder], stdout=subprocess.DEVNULL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -89,7 +138,7 @@ class Servers:
     def cpu(self, server):
         """Seconds of CPU that `postgres` or `nats` has taken so far, with its processes, also those that have ended."""
         name = {"postgres": "postmaster.pid", "nats": "nats.pid"}[server]
-        pid = next(self.folder.glob(f"{server}/{name}")).read_text().split()[0]
+        pids = {path.read_text().split()[0] for path in self.folder.glob(f"{server}*/{name}")}
         ticks = 0
         # A walsender outlives its client a little: counted only when it has ended, its work would count for whoever comes next.
         for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
@@ -97,9 +146,9 @@ class Servers:
                 fields = path.read_text().rsplit(")", 1)[1].split()
             except OSError:
                 continue  # it has just ended
-            if path.parent.name == pid:
+            if path.parent.name in pids:
                 ticks += sum(map(int, fields[11:15]))
-            elif fields[1] == pid:
+            elif fields[1] in pids:
                 ticks += sum(map(int, fields[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
 
