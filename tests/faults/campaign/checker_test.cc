@@ -1,7 +1,6 @@
 // The campaign's checkers are fed with histories that are broken in one way each, and must name it.
 #include <gtest/gtest.h>
 
-#include "tests/faults/campaign/observer.h"
 #include "tests/faults/campaign/plan.h"
 #include "tests/faults/campaign/report.h"
 #include "tests/faults/campaign/stream_checker.h"
@@ -249,27 +248,6 @@ TEST(TallyCheckerTest, NamesWhatWasAppliedTwiceNotAtAllOrInAnotherOrder) {
   EXPECT_FALSE(differences(right, tally({"0000002-b", "0000001-a"})).empty());
   EXPECT_FALSE(differences(right, {}).empty());
   EXPECT_FALSE(differences({}, right).empty());
-}
-
-TEST(ObserverTest, NamesReadsThatAreNotOfOneMomentOrGoBack) {
-  const ModelRead before{0, 100, 100, 100, 0, 90};
-  EXPECT_EQ(torn_read(before, before), "");
-  EXPECT_EQ(torn_read(before, {0, 120, 120, 120, 0, 90}), "");
-  EXPECT_NE(torn_read(before, {5, 120, 120, 120, 0, 90}), "") << "half a transaction";
-  EXPECT_NE(torn_read(before, {0, 121, 120, 120, 0, 90}), "") << "an event twice";
-  EXPECT_NE(torn_read(before, {0, 120, 121, 120, 0, 90}), "") << "a batch twice";
-  EXPECT_NE(torn_read(before, {0, 90, 90, 90, 0, 90}), "") << "the tally went back";
-  EXPECT_NE(torn_read(before, {0, 100, 100, 100, 7, 90}), "") << "half a transfer in the copy";
-  EXPECT_NE(torn_read(before, {0, 100, 100, 100, 0, 80}), "") << "the copy went back";
-}
-
-TEST(ObserverTest, NamesConfirmationsOfWhatTheBrokerMayNotHaveSynced) {
-  const std::vector<Mark> marks = {{100, 1'000'000, 10}, {200, 2'000'000, 20}};
-  constexpr std::uint64_t kSync = 500'000;
-  EXPECT_TRUE(confirmed_early({{100, 0}}, marks, kSync).empty()) << "nothing is forgotten";
-  EXPECT_TRUE(confirmed_early({{150, 1'500'000}, {250, 2'600'000}}, marks, kSync).empty());
-  EXPECT_EQ(confirmed_early({{150, 1'400'000}}, marks, kSync).size(), 1U);
-  EXPECT_EQ(confirmed_early({{250, 2'000'001}}, marks, kSync).size(), 1U);
 }
 
 TEST(PlanTest, IsTheSameFromASeedAndReadBackFromItsFile) {

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/nats_client.h"
+#include "tests/faults/campaign/content_checker.h"
 
 namespace postrider::campaign {
 
@@ -25,10 +25,9 @@ class Watcher {
 
   // From here on: only when stopped.
   // Notes a message; also what the last reading of the whole stream finds.
-  void note(const test::StreamMessage& message);
+  void note(const test::StreamMessage& message) { contents_.see(message); }
   [[nodiscard]] std::uint64_t destroyed() const { return destroyed_; }  // acknowledged, then gone
-  [[nodiscard]] std::uint64_t altered() const { return altered_; }
-  [[nodiscard]] const std::vector<std::string>& problems() const { return problems_; }
+  [[nodiscard]] const std::vector<std::string>& problems() const { return contents_.problems(); }
 
  private:
   void run();
@@ -38,9 +37,7 @@ class Watcher {
   std::atomic<std::uint64_t> published_{0};
   std::uint64_t seen_seq_ = 0;
   std::uint64_t destroyed_ = 0;
-  std::uint64_t altered_ = 0;
-  std::vector<std::uint64_t> contents_;  // by ordinal
-  std::vector<std::string> problems_;
+  ContentChecker contents_;
   std::thread thread_;
 };
 

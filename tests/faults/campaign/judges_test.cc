@@ -1,0 +1,72 @@
+// The judges that look while a round runs and at its end, each fed with what is right and with what
+// is wrong in one way.
+#include <gtest/gtest.h>
+
+#include "tests/faults/campaign/content_checker.h"
+#include "tests/faults/campaign/observer.h"
+
+namespace postrider::campaign {
+namespace {
+
+class ContentCheckerTest : public ::testing::Test {
+ protected:
+  static test::StreamMessage message(int ordinal, const std::string& data, std::uint64_t seq) {
+    test::StreamMessage made;
+    made.seq = seq;
+    made.subject = "shop.w1.made";
+    made.headers = {{"Postrider-Position", "v1 " + std::to_string(ordinal) +
+                                               " 00000001/0000000000000010/00000000 1 1 1"}};
+    made.data = data;
+    return made;
+  }
+  ContentChecker checker_;
+};
+
+TEST_F(ContentCheckerTest, AcceptsWhatWasLostAndPublishedAgainAsItWas) {
+  checker_.see(message(1, "a", 1));
+  checker_.see(message(2, "b", 2));
+  checker_.see(message(2, "b", 2));
+  checker_.see(message(2, "b", 9));
+  EXPECT_TRUE(checker_.problems().empty()) << "at another sequence, too";
+}
+
+TEST_F(ContentCheckerTest, NamesAnOrdinalWithTwoContents) {
+  checker_.see(message(2, "b", 2));
+  checker_.see(message(1, "a", 1));
+  checker_.see(message(2, "c", 7));
+  ASSERT_EQ(checker_.problems().size(), 1U);
+  EXPECT_NE(checker_.problems()[0].find("ordinal 2 "), std::string::npos);
+  EXPECT_NE(checker_.problems()[0].find("sequence 7"), std::string::npos);
+}
+
+TEST_F(ContentCheckerTest, NamesAnOrdinalWhoseHeadersChanged) {
+  auto other = message(1, "a", 1);
+  checker_.see(other);
+  other.headers.emplace_back("Postrider-Key", "k1");
+  checker_.see(other);
+  EXPECT_EQ(checker_.problems().size(), 1U);
+}
+
+TEST(ObserverTest, NamesReadsThatAreNotOfOneMomentOrGoBack) {
+  const ModelRead before{0, 100, 100, 100, 0, 90};
+  EXPECT_EQ(torn_read(before, before), "");
+  EXPECT_EQ(torn_read(before, {0, 120, 120, 120, 0, 90}), "");
+  EXPECT_NE(torn_read(before, {5, 120, 120, 120, 0, 90}), "") << "half a transaction";
+  EXPECT_NE(torn_read(before, {0, 121, 120, 120, 0, 90}), "") << "an event twice";
+  EXPECT_NE(torn_read(before, {0, 120, 121, 120, 0, 90}), "") << "a batch twice";
+  EXPECT_NE(torn_read(before, {0, 90, 90, 90, 0, 90}), "") << "the tally went back";
+  EXPECT_NE(torn_read(before, {0, 100, 100, 100, 7, 90}), "") << "half a transfer in the copy";
+  EXPECT_NE(torn_read(before, {0, 100, 100, 100, 0, 80}), "") << "the copy went back";
+}
+
+TEST(ObserverTest, NamesConfirmationsOfWhatTheBrokerMayNotHaveSynced) {
+  const std::vector<Mark> marks = {{100, 1'000'000, 10}, {200, 2'000'000, 20}};
+  constexpr std::uint64_t kSync = 500'000;
+  EXPECT_TRUE(confirmed_early({{100, 0}}, marks, kSync).empty()) << "nothing is forgotten";
+  EXPECT_TRUE(confirmed_early({{150, 1'500'000}, {250, 2'600'000}}, marks, kSync).empty());
+  EXPECT_EQ(confirmed_early({{150, 1'400'000}}, marks, kSync).size(), 1U);
+  EXPECT_EQ(confirmed_early({{250, 2'000'001}}, marks, kSync).size(), 1U);
+}
+
+}  // namespace
+}  // namespace postrider::campaign
