@@ -68,5 +68,26 @@ TEST(ObserverTest, NamesConfirmationsOfWhatTheBrokerMayNotHaveSynced) {
   EXPECT_EQ(confirmed_early({{250, 2'000'001}}, marks, kSync).size(), 1U);
 }
 
+TEST(ObserverTest, AcceptsACheckpointThatRisesAndASlotThatFallsBack) {
+  const SourceRead before{300, 400, 10, 2};
+  EXPECT_TRUE(source_problems({}, before).empty());
+  EXPECT_TRUE(source_problems(before, before).empty());
+  EXPECT_TRUE(source_problems(before, SourceRead{400, 400, 11, 3}).empty());
+  EXPECT_TRUE(source_problems(before, SourceRead{200, 400, 10, 3}).empty()) << "after a crash";
+  EXPECT_TRUE(source_problems({}, SourceRead{300, 0, 0, 1}).empty()) << "a new slot";
+}
+
+TEST(ObserverTest, NamesACheckpointThatFalls) {
+  const SourceRead before{300, 400, 10, 2};
+  EXPECT_EQ(source_problems(before, SourceRead{300, 400, 9, 2}).size(), 1U) << "ordinal";
+  EXPECT_EQ(source_problems(before, SourceRead{300, 400, 10, 1}).size(), 1U) << "session";
+  EXPECT_EQ(source_problems(before, SourceRead{300, 399, 10, 2}).size(), 1U) << "confirm_to";
+}
+
+TEST(ObserverTest, NamesASlotBeyondTheCheckpointAndOneThatIsGone) {
+  EXPECT_EQ(source_problems({}, SourceRead{401, 400, 10, 2}).size(), 1U);
+  EXPECT_EQ(source_problems({}, std::nullopt).size(), 1U);
+}
+
 }  // namespace
 }  // namespace postrider::campaign

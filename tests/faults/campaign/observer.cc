@@ -1,7 +1,6 @@
 #include "tests/faults/campaign/observer.h"
 
 #include <algorithm>
-#include <array>
 #include <memory>
 
 #include "dev/process.h"
@@ -63,6 +62,24 @@ std::string torn_read(const ModelRead& before, const ModelRead& now) {
   return {};
 }
 
+std::vector<std::string> source_problems(const SourceRead& before,
+                                         const std::optional<SourceRead>& now) {
+  if (!now) return {"the slot or the checkpoint row is gone"};
+  std::vector<std::string> problems;
+  const auto fell = [&problems](const char* what, std::uint64_t from, std::uint64_t to) {
+    if (to < from)
+      problems.push_back(std::string("the checkpoint's ") + what + " fell from " +
+                         std::to_string(from) + " to " + std::to_string(to));
+  };
+  fell("ordinal", before.ordinal, now->ordinal);
+  fell("session", before.session, now->session);
+  fell("confirm_to", before.confirm_to, now->confirm_to);
+  if (now->confirmed > now->confirm_to && now->ordinal > 0)
+    problems.push_back("the slot is confirmed to " + std::to_string(now->confirmed) +
+                       ", beyond the checkpoint's " + std::to_string(now->confirm_to));
+  return problems;
+}
+
 Observer::Observer(std::string source, std::string target)
     : source_(std::move(source)),
       target_(std::move(target)),
@@ -86,29 +103,21 @@ void Observer::problem(const std::string& text) {
 
 void Observer::watch_source() {
   std::unique_ptr<Sql> sql;
-  std::array<std::uint64_t, 3> before{};  // ordinal, session, confirm_to
+  SourceRead before;
   while (!stop_) {
     try {
       if (!sql) sql = std::make_unique<Sql>(source_);
       const auto rows = sql->rows(kSourceQuery);
-      if (rows.empty()) {
-        problem("the slot or the checkpoint row is gone");
-      } else {
-        const auto number = [&rows](std::size_t i) {
-          return rows[0][i].empty() ? 0 : std::stoull(rows[0][i]);
-        };
-        const std::array now{number(2), number(3), number(5)};
-        constexpr std::array kNames{"ordinal", "session", "confirm_to"};
-        for (std::size_t i = 0; i < now.size(); ++i)
-          if (now[i] < before[i])
-            problem(std::string("the checkpoint's ") + kNames[i] + " fell from " +
-                    std::to_string(before[i]) + " to " + std::to_string(now[i]));
-        before = {now[0], now[1], now[2]};
-        if (number(0) > number(5) && number(2) > 0)
-          problem("the slot is confirmed to " + rows[0][0] + ", beyond the checkpoint's " +
-                  rows[0][5]);
-        if (confirmed_.empty() || confirmed_.back().lsn != number(0))
-          confirmed_.push_back({number(0), number(1)});
+      const auto number = [&rows](std::size_t i) {
+        return rows[0][i].empty() ? 0 : std::stoull(rows[0][i]);
+      };
+      std::optional<SourceRead> now;
+      if (!rows.empty()) now = SourceRead{number(0), number(5), number(2), number(3)};
+      for (const auto& wrong : source_problems(before, now)) problem(wrong);
+      if (now) {
+        before = *now;
+        if (confirmed_.empty() || confirmed_.back().lsn != now->confirmed)
+          confirmed_.push_back({now->confirmed, number(1)});
         retained_peak_ = std::max<std::uint64_t>(retained_peak_, number(4));
       }
     } catch (const SqlError&) {

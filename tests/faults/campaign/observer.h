@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,6 +39,17 @@ struct ModelRead {
 };
 // What is wrong with it, after another one; "" when nothing is.
 [[nodiscard]] std::string torn_read(const ModelRead& before, const ModelRead& now);
+
+// One look at the source: what the slot was told, and then what the checkpoint row says.
+struct SourceRead {
+  std::uint64_t confirmed = 0;  // LSN of the slot
+  std::uint64_t confirm_to = 0;
+  std::uint64_t ordinal = 0;
+  std::uint64_t session = 0;
+};
+// What is wrong with it, after another one; nothing read means that the slot or the row is gone.
+[[nodiscard]] std::vector<std::string> source_problems(const SourceRead& before,
+                                                       const std::optional<SourceRead>& now);
 
 class Observer {
  public:
