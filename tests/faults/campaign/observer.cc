@@ -13,17 +13,25 @@ constexpr std::chrono::milliseconds kSourcePause{100};
 constexpr std::chrono::milliseconds kTargetPause{20};
 constexpr std::size_t kProblemsKept = 20;
 
-constexpr const char* kSourceQuery =
-    "SELECT s.confirmed_flush_lsn - '0/0'::pg_lsn, (extract(epoch FROM clock_timestamp()) * "
-    "1000000)::bigint, c.ordinal, c.session, pg_current_wal_lsn() - s.restart_lsn, c.confirm_to - "
-    "'0/0'::pg_lsn FROM pg_replication_slots s, outbox.checkpoint c WHERE s.slot_name = "
-    "'postrider_shop' AND c.source = 'shop'";
+// The slot first: what it was told stands in the row before, but not in a row read before. The
+// clock is read after the slot, so a confirmation is never dated too early.
+constexpr const char* kSlotQuery =
+    "SELECT confirmed_flush_lsn - '0/0'::pg_lsn, pg_current_wal_lsn() - restart_lsn, "
+    "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM pg_replication_slots WHERE "
+    "slot_name = 'postrider_shop'";
+constexpr const char* kCheckpointQuery =
+    "SELECT confirm_to - '0/0'::pg_lsn, ordinal, session FROM outbox.checkpoint WHERE source = "
+    "'shop'";
 
 constexpr const char* kTargetQuery =
     "SELECT t.cents, t.n, p.events, (SELECT ordinal FROM postrider.cursor WHERE readmodel = "
     "'tally'), (SELECT coalesce(sum(cents), 0) FROM account), (SELECT ordinal FROM "
     "postrider.cursor WHERE readmodel = 'copy') FROM (SELECT coalesce(sum(cents), 0) AS cents, "
     "coalesce(sum(n), 0) AS n FROM tally) t, progress p";
+
+std::uint64_t as_number(const std::string& field) {
+  return field.empty() ? 0 : std::stoull(field);
+}
 
 }  // namespace
 
@@ -107,18 +115,18 @@ void Observer::watch_source() {
   while (!stop_) {
     try {
       if (!sql) sql = std::make_unique<Sql>(source_);
-      const auto rows = sql->rows(kSourceQuery);
-      const auto number = [&rows](std::size_t i) {
-        return rows[0][i].empty() ? 0 : std::stoull(rows[0][i]);
-      };
+      const auto slot = sql->rows(kSlotQuery);
+      const auto row = sql->rows(kCheckpointQuery);
       std::optional<SourceRead> now;
-      if (!rows.empty()) now = SourceRead{number(0), number(5), number(2), number(3)};
+      if (!slot.empty() && !row.empty())
+        now = SourceRead{as_number(slot[0][0]), as_number(row[0][0]), as_number(row[0][1]),
+                         as_number(row[0][2])};
       for (const auto& wrong : source_problems(before, now)) problem(wrong);
       if (now) {
         before = *now;
         if (confirmed_.empty() || confirmed_.back().lsn != now->confirmed)
-          confirmed_.push_back({now->confirmed, number(1)});
-        retained_peak_ = std::max<std::uint64_t>(retained_peak_, number(4));
+          confirmed_.push_back({now->confirmed, as_number(slot[0][2])});
+        retained_peak_ = std::max<std::uint64_t>(retained_peak_, as_number(slot[0][1]));
       }
     } catch (const SqlError&) {
       sql.reset();  // away
