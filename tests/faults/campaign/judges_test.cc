@@ -4,6 +4,7 @@
 
 #include "tests/faults/campaign/content_checker.h"
 #include "tests/faults/campaign/observer.h"
+#include "tests/faults/campaign/prober.h"
 
 namespace postrider::campaign {
 namespace {
@@ -87,6 +88,14 @@ TEST(ObserverTest, NamesACheckpointThatFalls) {
 TEST(ObserverTest, NamesASlotBeyondTheCheckpointAndOneThatIsGone) {
   EXPECT_EQ(source_problems({}, SourceRead{401, 400, 10, 2}).size(), 1U);
   EXPECT_EQ(source_problems({}, std::nullopt).size(), 1U);
+}
+
+TEST(ProberTest, NamesATokenThatIsReachedBeforeBothReadModelsShowItsCommit) {
+  EXPECT_EQ(reached_early(true, 2, 7), "");
+  EXPECT_EQ(reached_early(false, 0, 7), "");
+  EXPECT_EQ(reached_early(false, 2, 7), "") << "shown before it is known to be";
+  EXPECT_NE(reached_early(true, 1, 7).find("marker 7 "), std::string::npos);
+  EXPECT_NE(reached_early(true, 0, 7), "");
 }
 
 }  // namespace

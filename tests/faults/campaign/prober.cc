@@ -11,8 +11,14 @@ namespace {
 constexpr std::chrono::milliseconds kPatience{120'000};
 // A busy machine is slow, and not wrong: while something moves, it is waited for.
 constexpr std::chrono::minutes kLongest{20};
+constexpr int kReadModels = 2;
 
 }  // namespace
+
+std::string reached_early(bool covered, int shown, long marker) {
+  if (!covered || shown == kReadModels) return {};
+  return "the token of marker " + std::to_string(marker) + " was reached before it could be seen";
+}
 
 std::optional<double> Prober::recover() {
   const auto begin = std::chrono::steady_clock::now();
@@ -60,11 +66,11 @@ bool Prober::look(const std::string& token) {
                                ") + (SELECT count(*) FROM marker WHERE n = " + n +
                                "), (SELECT sum(ordinal) FROM postrider.cursor)")
                          .front();
-    const bool seen = row[0] == "2";
+    const auto shown = std::stoi(row[0]);
     applied_ = row[1];
-    if (covered && !seen)
-      problems_.push_back("the token of marker " + n + " was reached before it could be seen");
-    return seen;
+    if (auto early = reached_early(covered, shown, number_); !early.empty())
+      problems_.push_back(std::move(early));
+    return shown == kReadModels;
   } catch (const SqlError&) {
     return false;
   }

@@ -8,6 +8,10 @@
 
 namespace postrider::campaign {
 
+// What is wrong when a token counted as reached (`covered`), and afterwards so many of the two read
+// models showed the marker that it was taken behind; "" when nothing is.
+[[nodiscard]] std::string reached_early(bool covered, int shown, long marker);
+
 class Prober {
  public:
   // conninfo of the service in the source, and of a reader and a superuser in the target.
