@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kPatience{60'000};
 constexpr int kKilled = 128 + SIGKILL;
+constexpr std::uint64_t kMostResidentKib = 256UL * 1024;
+constexpr std::uint64_t kMostFiles = 64;
+constexpr std::uint64_t kMostThreads = 32;
 
 const char* command_of(Role role) {
   return role == Role::kRelay ? "relay" : "apply";
@@ -23,6 +26,20 @@ std::size_t entries_of(const std::string& folder) {
 }
 
 }  // namespace
+
+std::string beyond_limits(Role role, const Resources& peak, bool sanitized) {
+  if ((sanitized || peak.resident_kib <= kMostResidentKib) && peak.files <= kMostFiles &&
+      peak.threads <= kMostThreads)
+    return {};
+  return std::string(role == Role::kRelay ? "a relay" : "an applier") + " took " +
+         std::to_string(peak.resident_kib) + " KiB, " + std::to_string(peak.files) + " files, " +
+         std::to_string(peak.threads) + " threads";
+}
+
+std::string unexpected_end(const std::string& name, int status, const std::vector<int>& expected) {
+  if (std::find(expected.begin(), expected.end(), status) != expected.end()) return {};
+  return name + " ended with " + std::to_string(status);
+}
 
 Fleet::Fleet(World& world) : world_(world) {
   const auto ports = world.ports();
@@ -88,12 +105,11 @@ void Fleet::judge(Member& member) {
   if (!status || member.judged) return;
   member.judged = true;
   ++exits_[std::string(command_of(member.role)) + " " + std::to_string(*status)];
-  if (std::find(member.may_exit.begin(), member.may_exit.end(), *status) != member.may_exit.end())
-    return;
+  const auto wrong = unexpected_end(member.name, *status, member.may_exit);
+  if (wrong.empty()) return;
   constexpr std::size_t kTail = 3000;
   const auto log = member.process->log();
-  problems_.push_back(member.name + " ended with " + std::to_string(*status) + ":\n" +
-                      log.substr(log.size() - std::min(log.size(), kTail)));
+  problems_.push_back(wrong + ":\n" + log.substr(log.size() - std::min(log.size(), kTail)));
 }
 
 void Fleet::revive() {

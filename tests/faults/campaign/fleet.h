@@ -24,6 +24,14 @@ struct Resources {
   std::uint64_t threads = 0;
 };
 
+// C10: what is wrong with what processes of a role took at most; "" when nothing is. The memory of
+// a sanitizer is its own: it is not counted where the program is `sanitized`.
+[[nodiscard]] std::string beyond_limits(Role role, const Resources& peak, bool sanitized);
+// C12: what is wrong with a process that ended with `status` and may have ended with any of
+// `expected`; "" when nothing is.
+[[nodiscard]] std::string unexpected_end(const std::string& name, int status,
+                                         const std::vector<int>& expected);
+
 class Fleet {
  public:
   // A process and its links; `database` leads to the source, an applier's to the target.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/faults/campaign/content_checker.h"
+#include "tests/faults/campaign/fleet.h"
 #include "tests/faults/campaign/observer.h"
 #include "tests/faults/campaign/prober.h"
 
@@ -96,6 +97,27 @@ TEST(ProberTest, NamesATokenThatIsReachedBeforeBothReadModelsShowItsCommit) {
   EXPECT_EQ(reached_early(false, 2, 7), "") << "shown before it is known to be";
   EXPECT_NE(reached_early(true, 1, 7).find("marker 7 "), std::string::npos);
   EXPECT_NE(reached_early(true, 0, 7), "");
+}
+
+TEST(FleetTest, NamesMemoryFilesAndThreadsBeyondTheirLimits) {
+  constexpr std::uint64_t kKib = 256UL * 1024;
+  EXPECT_EQ(beyond_limits(Role::kRelay, {}, false), "");
+  EXPECT_EQ(beyond_limits(Role::kRelay, {kKib, 64, 32}, false), "");
+  EXPECT_EQ(beyond_limits(Role::kRelay, {kKib + 1, 64, 32}, true), "") << "a sanitizer's";
+  EXPECT_TRUE(beyond_limits(Role::kRelay, {kKib + 1, 64, 32}, false).starts_with("a relay took "));
+  EXPECT_TRUE(beyond_limits(Role::kApplier, {kKib, 65, 32}, false).starts_with("an applier took "));
+  EXPECT_NE(beyond_limits(Role::kApplier, {kKib, 64, 33}, false), "");
+  EXPECT_NE(beyond_limits(Role::kApplier, {kKib, 64, 33}, true), "");
+}
+
+TEST(FleetTest, NamesAProcessThatEndsAsItMustNot) {
+  constexpr int kKilled = 137;
+  constexpr int kAborted = 134;
+  EXPECT_EQ(unexpected_end("relay-a", kKilled, {kKilled}), "");
+  EXPECT_EQ(unexpected_end("relay-a", 0, {kKilled, 0}), "");
+  EXPECT_EQ(unexpected_end("relay-a", kAborted, {kKilled, 0}), "relay-a ended with 134");
+  EXPECT_NE(unexpected_end("relay-a", 0, {}), "") << "by itself";
+  EXPECT_NE(unexpected_end("relay-a", kKilled, {0}), "") << "on SIGTERM";
 }
 
 }  // namespace

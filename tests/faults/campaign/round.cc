@@ -21,9 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kStalled{120'000};
 constexpr std::uint64_t kChangesAtOnce = 400'000;
-constexpr std::uint64_t kMostResidentKib = 256UL * 1024;
-constexpr std::uint64_t kMostFiles = 64;
-constexpr std::uint64_t kMostThreads = 32;
 
 // From the server's first line.
 std::string broker_version(std::uint16_t port) {
@@ -211,12 +208,8 @@ class Round {
     report_.exits = fleet_.exits();
     report_.peaks = fleet_.peaks();
     for (const auto& [role, peak] : report_.peaks)
-      // A sanitizer has memory of its own.
-      if ((!dev::kSanitized && peak.resident_kib > kMostResidentKib) || peak.files > kMostFiles ||
-          peak.threads > kMostThreads)
-        problem(std::string(role == Role::kRelay ? "a relay" : "an applier") + " took " +
-                std::to_string(peak.resident_kib) + " KiB, " + std::to_string(peak.files) +
-                " files, " + std::to_string(peak.threads) + " threads");
+      if (const auto wrong = beyond_limits(role, peak, dev::kSanitized); !wrong.empty())
+        problem(wrong);
     for (const auto& history : workload_.histories())
       for (const auto& attempt : history) {
         ++report_.attempts;
