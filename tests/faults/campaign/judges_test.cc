@@ -6,6 +6,7 @@
 #include "tests/faults/campaign/fleet.h"
 #include "tests/faults/campaign/observer.h"
 #include "tests/faults/campaign/prober.h"
+#include "tests/faults/campaign/quiet_checker.h"
 
 namespace postrider::campaign {
 namespace {
@@ -118,6 +119,21 @@ TEST(FleetTest, NamesAProcessThatEndsAsItMustNot) {
   EXPECT_EQ(unexpected_end("relay-a", kAborted, {kKilled, 0}), "relay-a ended with 134");
   EXPECT_NE(unexpected_end("relay-a", 0, {}), "") << "by itself";
   EXPECT_NE(unexpected_end("relay-a", kKilled, {0}), "") << "on SIGTERM";
+}
+
+TEST(QuietCheckerTest, NamesAReplicaThatMissesARowOrHasAnother) {
+  const TableRows source{"400", "-12345678901234567890"};
+  EXPECT_EQ(replica_differs("account", source, source), "");
+  EXPECT_NE(replica_differs("account", source, {"399", source.hash}).find("account"),
+            std::string::npos);
+  EXPECT_NE(replica_differs("account", source, {"400", "-12345678901234567891"}), "");
+}
+
+TEST(QuietCheckerTest, NamesASlotThatNobodyHasOrThatDoesNotMove) {
+  EXPECT_EQ(left_behind({true, 500}, 500), "");
+  EXPECT_EQ(left_behind({true, 501}, 500), "");
+  EXPECT_NE(left_behind({true, 499}, 500), "");
+  EXPECT_NE(left_behind({false, 501}, 500), "");
 }
 
 }  // namespace

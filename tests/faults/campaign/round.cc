@@ -8,6 +8,7 @@
 #include "tests/faults/campaign/injector.h"
 #include "tests/faults/campaign/observer.h"
 #include "tests/faults/campaign/prober.h"
+#include "tests/faults/campaign/quiet_checker.h"
 #include "tests/faults/campaign/random.h"
 #include "tests/faults/campaign/sql.h"
 #include "tests/faults/campaign/tally_checker.h"
@@ -144,21 +145,27 @@ class Round {
     collect();
   }
 
-  std::string source_now() {
-    return Sql(world_.source_conninfo("postgres")).value("SELECT pg_current_wal_lsn()");
+  std::uint64_t source_now() {
+    return std::stoull(Sql(world_.source_conninfo("postgres"))
+                           .value("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"));
+  }
+
+  static SlotState slot_state(Sql& source) {
+    const auto rows = source.rows(
+        std::string("SELECT active, confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots "
+                    "WHERE slot_name = '") +
+        kSlot + "'");
+    if (rows.empty()) return {};
+    return {rows[0][0] == "t", std::stoull(rows[0][1])};
   }
 
   // C9: the slot is in use, and moves past everything once the broker must have synced it.
-  void expect_confirmed(const std::string& lsn) {
-    Sql sql(world_.source_conninfo("postgres"));
-    if (!dev::wait_until(
-            [&] {
-              return sql.value("SELECT active AND confirmed_flush_lsn >= '" + lsn +
-                               "' FROM pg_replication_slots WHERE slot_name = '" + kSlot + "'") ==
-                     "t";
-            },
-            kBrokerSync * 5))
-      problem("the slot does not move to " + lsn + " after everything has healed");
+  void expect_confirmed(std::uint64_t lsn) {
+    Sql source(world_.source_conninfo("postgres"));
+    std::string wrong;
+    if (!dev::wait_until([&] { return (wrong = left_behind(slot_state(source), lsn)).empty(); },
+                         kBrokerSync * 5))
+      problem(wrong);
   }
 
   void check_stream() {
@@ -185,14 +192,17 @@ class Round {
   // C7: the replica's rows are the source's.
   void compare_replica() {
     for (const auto* table : {"account", "marker"}) {
-      const auto query = std::string(
-                             "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, "
-                             "0)), 0) FROM ") +
-                         table + " t";
-      const auto source = Sql(world_.source_conninfo("postgres")).value(query);
-      const auto copy = Sql(world_.target_conninfo("postgres")).value(query);
-      if (source != copy)
-        problem(std::string("replica ") + table + " differs: " + source + " and " + copy);
+      const auto rows_of = [table](const std::string& conninfo) {
+        const auto row = Sql(conninfo)
+                             .rows(std::string("SELECT count(*), coalesce(sum(hashtextextended("
+                                               "t::text, 0)), 0) FROM ") +
+                                   table + " t")
+                             .front();
+        return TableRows{row[0], row[1]};
+      };
+      const auto wrong = replica_differs(table, rows_of(world_.source_conninfo("postgres")),
+                                         rows_of(world_.target_conninfo("postgres")));
+      if (!wrong.empty()) problem(wrong);
     }
   }
 

@@ -1,0 +1,20 @@
+#include "tests/faults/campaign/quiet_checker.h"
+
+namespace postrider::campaign {
+
+std::string replica_differs(const std::string& table, const TableRows& source,
+                            const TableRows& replica) {
+  if (source == replica) return {};
+  return "replica " + table + " differs: " + source.count + " rows " + source.hash + " and " +
+         replica.count + " rows " + replica.hash;
+}
+
+std::string left_behind(const SlotState& slot, std::uint64_t lsn) {
+  if (!slot.active) return "nobody has the slot after everything has healed";
+  if (slot.confirmed < lsn)
+    return "the slot is confirmed to " + std::to_string(slot.confirmed) + ", not to " +
+           std::to_string(lsn) + ", after everything has healed";
+  return {};
+}
+
+}  // namespace postrider::campaign
