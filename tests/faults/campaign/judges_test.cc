@@ -130,10 +130,12 @@ TEST(QuietCheckerTest, NamesAReplicaThatMissesARowOrHasAnother) {
 }
 
 TEST(QuietCheckerTest, NamesASlotThatNobodyHasOrThatDoesNotMove) {
-  EXPECT_EQ(left_behind({true, 500}, 500), "");
-  EXPECT_EQ(left_behind({true, 501}, 500), "");
-  EXPECT_NE(left_behind({true, 499}, 500), "");
-  EXPECT_NE(left_behind({false, 501}, 500), "");
+  EXPECT_EQ(left_behind({true, 500, 500}, 500), "");
+  EXPECT_EQ(left_behind({true, 502, 501}, 500), "");
+  EXPECT_NE(left_behind({true, 499, 450}, 500).find("confirmed to 499"), std::string::npos);
+  EXPECT_NE(left_behind({true, 510, 499}, 500).find("retains WAL from 499"), std::string::npos);
+  EXPECT_NE(left_behind({false, 501, 501}, 500), "");
+  EXPECT_NE(left_behind({}, 500), "") << "gone";
 }
 
 }  // namespace

@@ -11,9 +11,12 @@ std::string replica_differs(const std::string& table, const TableRows& source,
 
 std::string left_behind(const SlotState& slot, std::uint64_t lsn) {
   if (!slot.active) return "nobody has the slot after everything has healed";
-  if (slot.confirmed < lsn)
-    return "the slot is confirmed to " + std::to_string(slot.confirmed) + ", not to " +
+  const auto behind = [lsn](const char* what, std::uint64_t at) {
+    return std::string("the slot ") + what + " " + std::to_string(at) + ", not " +
            std::to_string(lsn) + ", after everything has healed";
+  };
+  if (slot.confirmed < lsn) return behind("is confirmed to", slot.confirmed);
+  if (slot.restart < lsn) return behind("retains WAL from", slot.restart);
   return {};
 }
 

@@ -20,8 +20,10 @@ struct TableRows {
 struct SlotState {
   bool active = false;
   std::uint64_t confirmed = 0;  // LSN
+  std::uint64_t restart = 0;    // LSN; WAL is retained from here on
 };
-// What is wrong with it once it has had the time to move past `lsn`; "" when nothing is.
+// What is wrong with it once it has had the time to move past `lsn`, and to let go of the WAL
+// before; "" when nothing is.
 [[nodiscard]] std::string left_behind(const SlotState& slot, std::uint64_t lsn);
 
 }  // namespace postrider::campaign
