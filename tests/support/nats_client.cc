@@ -20,6 +20,7 @@ using Json = nlohmann::json;
 
 constexpr int kPatienceMs = 20'000;
 constexpr std::uint64_t kBatch = 5000;
+constexpr std::uint64_t kNanosecondsPerMicrosecond = 1000;
 
 std::vector<std::string> split(const std::string& text, char by) {
   std::vector<std::string> parts;
@@ -265,6 +266,7 @@ void NatsClient::for_each_message(const std::string& stream,
       // $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>
       const auto parts = split(frame.reply, '.');
       frame.message.seq = std::stoull(parts[parts.size() - 4]);
+      frame.message.stored_us = std::stoull(parts[parts.size() - 2]) / kNanosecondsPerMicrosecond;
       pending = std::stoull(parts.back());
       ++got;
       visit(frame.message);

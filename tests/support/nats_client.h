@@ -19,6 +19,7 @@ struct StreamMessage {
   std::string subject;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string data;
+  std::uint64_t stored_us = 0;  // when the broker stored it, by its clock; of a stream's only
 
   [[nodiscard]] std::optional<std::string> header(const std::string& name) const;
 };

@@ -33,6 +33,7 @@ class StreamCheckerTest : public ::testing::Test {
                       std::size_t ordinal) {
     Seen seen;
     seen.seq = ordinal;
+    seen.stored_us = ordinal * 10;
     seen.hash = hash_of(transaction, index);
     seen.made = Payload{0, transaction, index, events, cents_of(transaction, index, events), false};
     seen.header = header(ordinal, xid, index, index + 1 == events);
@@ -71,6 +72,18 @@ TEST_F(StreamCheckerTest, FindsNothingInAWholeStream) {
   EXPECT_EQ(found.bad(), 0U) << found.problems.front();
   EXPECT_EQ(found.events, 5U);
   EXPECT_EQ(found.transactions, 2U);
+}
+
+// A confirmation is held to the time at which the whole transaction was in the broker.
+TEST_F(StreamCheckerTest, MarksATransactionWhenItsLastEventWasStored) {
+  StreamChecker checker(histories_);
+  for (const auto& transaction : committed_) checker.expect(transaction);
+  for (const auto& seen : stream_) checker.see(seen);
+  ASSERT_EQ(checker.marks().size(), 2U);
+  EXPECT_EQ(checker.marks()[0].stored_us, 30U);
+  EXPECT_EQ(checker.marks()[1].stored_us, 50U);
+  EXPECT_EQ(checker.marks()[1].commit_lsn, 101U * 16);
+  EXPECT_EQ(checker.marks()[1].ordinal, 5U);
 }
 
 TEST_F(StreamCheckerTest, NamesALostEventOnBothOracles) {
@@ -196,6 +209,8 @@ TEST(WitnessTest, ReadsTheSameFromTheWalAsFromTheMessage) {
   message.subject = "shop.w3.made";
   message.headers = {{"Postrider-Id", id}, {"Postrider-Key", "k1"}};
   message.data = payload;
+  message.stored_us = 17;
+  EXPECT_EQ(seen_of(message).stored_us, 17U);
   const auto hash = seen_of(message).hash;
   EXPECT_EQ(hash_of_line("table outbox.events_p20261125: INSERT: id[uuid]:'" + id +
                              "' xid[xid8]:'900' created_at[timestamp with time zone]:'2026' "

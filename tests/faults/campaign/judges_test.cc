@@ -69,6 +69,7 @@ TEST(ObserverTest, NamesConfirmationsOfWhatTheBrokerMayNotHaveSynced) {
   EXPECT_TRUE(confirmed_early({{150, 1'500'000}, {250, 2'600'000}}, marks, kSync).empty());
   EXPECT_EQ(confirmed_early({{150, 1'400'000}}, marks, kSync).size(), 1U);
   EXPECT_EQ(confirmed_early({{250, 2'000'001}}, marks, kSync).size(), 1U);
+  EXPECT_EQ(confirmed_early({{250, 1'900'000}}, marks, kSync).size(), 1U) << "stored afterwards";
 }
 
 TEST(ObserverTest, AcceptsACheckpointThatRisesAndASlotThatFallsBack) {

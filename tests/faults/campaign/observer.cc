@@ -45,10 +45,11 @@ std::vector<std::string> confirmed_early(const std::vector<Confirmed>& confirmed
                          [](const Mark& mark, std::uint64_t lsn) { return mark.commit_lsn < lsn; });
     if (after == marks.begin()) continue;
     const auto& mark = *(after - 1);
-    if (mark.commit_time_us + sync_us > entry.time_us)
+    const auto age_us =
+        static_cast<std::int64_t>(entry.time_us) - static_cast<std::int64_t>(mark.stored_us);
+    if (age_us < static_cast<std::int64_t>(sync_us))
       problems.push_back("the slot was told to forget ordinal " + std::to_string(mark.ordinal) +
-                         " " + std::to_string((entry.time_us - mark.commit_time_us) / 1000) +
-                         " ms after its commit");
+                         " " + std::to_string(age_us / 1000) + " ms after the broker stored it");
   }
   return problems;
 }

@@ -23,7 +23,8 @@ struct Confirmed {
   std::uint64_t time_us = 0;
 };
 
-// Confirmations of what had been committed less than `sync_us` before, and so published even later.
+// Confirmations of what the broker had stored less than `sync_us` before, or has stored since: the
+// clocks of source and broker are one.
 [[nodiscard]] std::vector<std::string> confirmed_early(const std::vector<Confirmed>& confirmed,
                                                        const std::vector<Mark>& marks,
                                                        std::uint64_t sync_us);

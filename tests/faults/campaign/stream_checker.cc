@@ -92,7 +92,7 @@ void StreamChecker::check_header(const Seen& message, std::size_t place) {
   open_xid_ = header->last ? 0 : header->xid;
   position_ = header->position;
   epoch_ = header->epoch;
-  if (header->last) marks_.push_back({header->commit_lsn, header->commit_time_us, header->ordinal});
+  if (header->last) marks_.push_back({header->commit_lsn, message.stored_us, header->ordinal});
 }
 
 void StreamChecker::check_writer(const Seen& message) {

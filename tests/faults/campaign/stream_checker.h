@@ -38,6 +38,7 @@ struct Committed {
 // A message of the stream, reduced to what is compared.
 struct Seen {
   std::uint64_t seq = 0;
+  std::uint64_t stored_us = 0;  // by the broker's clock
   std::string header;           // Postrider-Position as it is
   std::uint64_t hash = 0;       // made as that of Committed::events
   std::optional<Payload> made;  // of an event of the writers
@@ -46,8 +47,8 @@ struct Seen {
 // How far the stream was when a transaction's last event was in it.
 struct Mark {
   std::uint64_t commit_lsn = 0;
-  std::uint64_t commit_time_us = 0;
-  std::uint64_t ordinal = 0;  // of its last event
+  std::uint64_t stored_us = 0;  // its last event, by the broker's clock
+  std::uint64_t ordinal = 0;    // of its last event
 };
 
 struct StreamVerdict {

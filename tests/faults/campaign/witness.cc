@@ -96,6 +96,7 @@ std::uint64_t hash_of_line(const std::string& line, std::uint64_t xid) {
 Seen seen_of(const test::StreamMessage& message) {
   Seen seen;
   seen.seq = message.seq;
+  seen.stored_us = message.stored_us;
   seen.header = message.header("Postrider-Position").value_or("");
   if (const auto id = message.header("Postrider-Id")) {
     const auto subject = std::string_view(message.subject);
