@@ -17,7 +17,8 @@ tl::unexpected<Error> malformed(const std::string& what) {
   return fail(
       ErrorKind::kMalformedEvent, "outbox.events: " + what,
       "rows are written by outbox.emit alone; if the table was altered, put it back to what "
-      "`postrider migrate --print` shows");
+      "`postrider migrate --print` shows, then `postrider repair --resend`: the WAL of meanwhile "
+      "stays as it is (docs/operating.md, \"malformed event\")");
 }
 
 void assign(std::optional<std::string>& field, const Value& value) {

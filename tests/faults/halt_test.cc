@@ -484,6 +484,52 @@ TEST_F(AlteredPublication, ThatPublishesPartitionsHaltsAtTheirRows) {
   EXPECT_EQ(last_seq(), 10U);
 }
 
+// The WAL describes the table as it was at each row: to put it back is not enough.
+struct Alteration {
+  const char* name;
+  const char* change;  // each of them of outbox.events
+  const char* row;
+  const char* says;
+  const char* back;
+};
+
+class AlteredOutbox : public AlteredPublication,
+                      public ::testing::WithParamInterface<Alteration> {};
+
+TEST_P(AlteredOutbox, HaltsAtItsRowsUntilARepair) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  sql(std::string("ALTER TABLE outbox.events ") + GetParam().change);
+  sql(std::string("INSERT INTO outbox.events ") + GetParam().row);
+  EXPECT_EQ(relay->wait(kPatience), 33) << relay->log();
+  EXPECT_NE(relay->log().find(GetParam().says), std::string::npos) << relay->log();
+  EXPECT_NE(relay->log().find("postrider repair --resend"), std::string::npos) << relay->log();
+  EXPECT_EQ(last_seq(), 10U) << "nothing may be published of it";
+  expect_newest_event_unconfirmed();
+  sql(std::string("ALTER TABLE outbox.events ") + GetParam().back);
+  emit(5);
+  expect_halt(33, GetParam().says);
+  ASSERT_EQ(repair({"--resend"}), 0) << output();
+  catch_up();
+  expect_everything_in_the_stream();
+  EXPECT_EQ(last_seq(), 16U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, AlteredOutbox,
+    ::testing::Values(
+        Alteration{"renamed", "RENAME COLUMN payload TO body", "(subject, body) VALUES ('e', '{}')",
+                   "column \"payload\" is missing", "RENAME COLUMN body TO payload"},
+        Alteration{"dropped", "DROP COLUMN headers", "(subject, payload) VALUES ('e', '{}')",
+                   "column \"headers\" is missing", "ADD COLUMN headers jsonb"},
+        Alteration{"retyped",
+                   "ALTER COLUMN payload_bytes TYPE text USING encode(payload_bytes, 'escape')",
+                   "(subject, payload_bytes) VALUES ('e', 'plain')", "not bytea in hex format",
+                   "ALTER COLUMN payload_bytes TYPE bytea USING convert_to(payload_bytes, "
+                   "'UTF8')"}),
+    [](const auto& alteration) { return std::string(alteration.param.name); });
+
 class PublicationShape : public Halt, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(PublicationShape, ThatLeavesEventsOutIsRefusedWhateverWasAccepted) {
