@@ -18,6 +18,7 @@ constexpr std::chrono::milliseconds kPatience{60'000};
 constexpr int kSourceWentBack = 21;
 constexpr int kTimelineDiverged = 22;
 constexpr int kSlotMissing = 23;
+constexpr int kSlotUnusable = 24;
 constexpr int kDurableEventsLost = 25;
 constexpr int kHistoryDiffers = 26;
 constexpr int kForeignMessage = 27;
@@ -248,6 +249,40 @@ TEST_F(Repair, OfASlotThatSomebodyMadeAnew) {
   sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'pgoutput')");
   emit(5);
   ASSERT_EQ(repair(), 0) << output();
+  catch_up();
+  EXPECT_EQ(last_seq(), 35U);
+  expect_exact();
+}
+
+// The oracle's slot goes the same way.
+TEST_F(Repair, OfASlotWhoseWalTheServerRemoved) {
+  emit(10);
+  catch_up();
+  sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
+  sql("SELECT pg_reload_conf()");
+  emit(20);
+  const auto slot = [&](const std::string& column) {
+    return sql("SELECT " + column +
+               " FROM pg_replication_slots WHERE slot_name = 'postrider_shop'");
+  };
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        sql("SELECT pg_logical_emit_message(false, 'other', 'x')");
+        sql("SELECT pg_switch_wal()");
+        sql("CHECKPOINT");
+        return slot("wal_status") == "lost";
+      },
+      kPatience))
+      << slot("wal_status");
+  const auto confirmed = slot("confirmed_flush_lsn");
+  expect_halt(kSlotUnusable);
+  EXPECT_EQ(slot("wal_status || confirmed_flush_lsn"), "lost" + confirmed);
+  EXPECT_EQ(last_seq(), 10U);
+  sql("ALTER SYSTEM RESET max_slot_wal_keep_size");
+  sql("SELECT pg_reload_conf()");
+  ASSERT_EQ(repair(), 0) << output();
+  EXPECT_NE(output().find("send again  20 events"), std::string::npos) << output();
+  emit(5);
   catch_up();
   EXPECT_EQ(last_seq(), 35U);
   expect_exact();
