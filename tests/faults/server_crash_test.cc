@@ -66,6 +66,41 @@ TEST_F(ServerCrash, PostgresKilledAfterAConfirmationFallsBackAndNothingIsDoubled
   EXPECT_GT(found.expected, 1000U);
 }
 
+// The slot is confirmed past the events of a transaction that is not committed yet.
+TEST_F(ServerCrash, WhatWasPreparedBeforeItIsCarriedWhereItCommits) {
+  const auto emit = [](const std::string& subject) {
+    return "INSERT INTO written SELECT outbox.emit('" + subject + "', '{}'), '" + subject +
+           "', '{}'; ";
+  };
+  auto relay = start_relay();
+  app_sql("BEGIN; " + emit("prepared") + emit("prepared") + "PREPARE TRANSACTION 'p'");
+  const auto prepared = sql("SELECT pg_current_wal_insert_lsn()");
+  app_sql(emit("before"));
+  ASSERT_TRUE(dev::wait_until(
+      [&] {
+        return sql("SELECT ordinal = 1 AND '" + confirmed() + "' > pg_lsn '" + prepared +
+                   "' FROM outbox.checkpoint") == "t";
+      },
+      kPatience))
+      << relay->log();
+  sql("CHECKPOINT");  // writes down the slot's place, and what is prepared
+  relay->kill();
+  ASSERT_TRUE(postgres_.stop(dev::Shutdown::kImmediate));
+  postgres_.start();
+  EXPECT_EQ(sql("SELECT '" + confirmed() + "' > pg_lsn '" + prepared + "'"), "t");
+  relay = start_relay();
+  app_sql(emit("after"));
+  ASSERT_TRUE(wait_for_seq(2)) << relay->log();
+  app_sql("COMMIT PREPARED 'p'");
+  app_sql(emit("end"));
+  ASSERT_TRUE(wait_for_seq(5)) << relay->log();
+  std::string order;
+  for (const auto& message : nats_client().read_stream(kStream)) order += message.subject + " ";
+  EXPECT_EQ(order, "shop.before shop.after shop.prepared shop.prepared shop.end ");
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+}
+
 TEST_F(ServerCrash, PostgresKilledUnderLoad) {
   catch_up();
   Workload workload(writers());
