@@ -1,6 +1,8 @@
 // A projection refuses an event: that read model alone stops, or sets the transaction aside, and
 // what a person orders about it is done once.
 
+#include <libpq-fe.h>
+
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +14,30 @@ namespace postrider::test {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{60'000};
+
+// A connection whose last statement may wait for a lock.
+class Session {
+ public:
+  explicit Session(const std::string& conninfo)
+      : connection_(PQconnectdb(conninfo.c_str()), &PQfinish) {}
+  void send(const std::string& sql) { PQsendQuery(connection_.get(), sql.c_str()); }
+  // Waits until what was sent has ended, well.
+  void expect_success() {
+    while (PGresult* result = PQgetResult(connection_.get())) {
+      EXPECT_EQ(PQresultStatus(result) == PGRES_FATAL_ERROR ? PQresultErrorMessage(result) : "",
+                std::string());
+      PQclear(result);
+    }
+  }
+  void run(const std::string& sql) {
+    send(sql);
+    expect_success();
+  }
+  [[nodiscard]] std::string pid() const { return std::to_string(PQbackendPID(connection_.get())); }
+
+ private:
+  std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+};
 
 class Poison : public LedgerWorld {
  protected:
@@ -503,6 +529,53 @@ TEST_F(Poison, TransientErrorIsRetriedAndNeedsNobody) {
   ASSERT_TRUE(applied(3)) << applier->log();
   expect_exact();
   EXPECT_EQ(target_sql("SELECT last_value FROM ledger.attempt"), "6");
+  EXPECT_EQ(target_sql("SELECT (SELECT count(*) FROM postrider.stopped) + (SELECT count(*) FROM "
+                       "postrider.audit)"),
+            "0");
+}
+
+// The applier closes the circle, and so is whom the server refuses: the other has looked already.
+// More often than a refused batch is tried again before its event counts as refused.
+TEST_F(Poison, DeadlocksWithAnotherSessionAreRetriedAndNeedNobody) {
+  constexpr int kTimes = 3;
+  write_setup(kSetup +
+              "CREATE TABLE shared (k int PRIMARY KEY, n int NOT NULL DEFAULT 0); "
+              "INSERT INTO shared VALUES (1), (2);");
+  target_sql("ALTER ROLE applier SET deadlock_timeout = '100ms'");
+  begin();
+  refuse_with(
+      "IF e.key = 'x' THEN UPDATE ledger.shared SET n = n + 1 WHERE k = 1; "
+      "PERFORM pg_advisory_xact_lock(7); UPDATE ledger.shared SET n = n + 1 WHERE k = 2; END IF;");
+  const auto somebody_waits_for = [&](const std::string& pid) {
+    return target_says(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE " + pid + " = ANY (pg_blocking_pids(pid))",
+        "t");
+  };
+  Session gate(target_conninfo("postgres"));
+  Session other(target_conninfo("postgres"));
+  other.run("SET deadlock_timeout = '1h'");
+  emit({"a", "x", "b"});
+  catch_up();
+  gate.run("SELECT pg_advisory_lock(7)");
+  const auto applier = apply();
+  for (int i = 0; i < kTimes; ++i) {
+    ASSERT_TRUE(somebody_waits_for(gate.pid())) << applier->log();
+    const auto pid = target_sql("SELECT pid FROM pg_stat_activity WHERE " + gate.pid() +
+                                " = ANY (pg_blocking_pids(pid))");
+    other.run("BEGIN; UPDATE ledger.shared SET n = n + 1 WHERE k = 2");
+    other.send("UPDATE ledger.shared SET n = n + 1 WHERE k = 1");
+    ASSERT_TRUE(somebody_waits_for(pid));
+    gate.run("SELECT pg_advisory_unlock(7)");
+    other.expect_success();
+    gate.run("SELECT pg_advisory_lock(7)");
+    other.run("COMMIT");
+  }
+  gate.run("SELECT pg_advisory_unlock(7)");
+  ASSERT_TRUE(applied(3)) << applier->log();
+  expect_exact();
+  EXPECT_EQ(target_sql("SELECT string_agg(n::text, ' ') FROM ledger.shared"), "4 4");
+  EXPECT_TRUE(target_says("SELECT deadlocks FROM pg_stat_database WHERE datname = 'views'",
+                          std::to_string(kTimes)));
   EXPECT_EQ(target_sql("SELECT (SELECT count(*) FROM postrider.stopped) + (SELECT count(*) FROM "
                        "postrider.audit)"),
             "0");
