@@ -573,6 +573,22 @@ TEST_F(Daemon, CheckSeesRightsThatOthersHaveOnTheOutbox) {
   EXPECT_NE(output().find("FROM stranger"), std::string::npos) << output();
 }
 
+TEST_F(Daemon, CheckRefusesABrokerOlderThanItNeeds) {
+  const auto run = [&](const std::string& command, const char* version) {
+    const TcpProxy proxy(nats_.options().port, version);
+    auto settings = quick();
+    settings["nats.url"] = "\"nats://127.0.0.1:" + std::to_string(proxy.port()) + "\"";
+    const auto path = write_config(settings, "command").string();
+    if (command == "check") return postrider({command, "--config", path});
+    return postrider({command, "--config", path, "--until-caught-up"});
+  };
+  EXPECT_EQ(run("check", "2.8.4"), 1);
+  EXPECT_NE(output().find("FAIL nats-server version"), std::string::npos) << output();
+  EXPECT_NE(output().find("-> 2.9 or newer is needed"), std::string::npos) << output();
+  EXPECT_EQ(run("relay", "2.8.4"), 37) << output();
+  EXPECT_EQ(run("check", "2.9.0"), 0) << output();
+}
+
 TEST_F(Daemon, CheckTriesEachRightOnTheBrokerAndComparesItsLimits) {
   catch_up();
   EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();

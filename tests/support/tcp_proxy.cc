@@ -35,9 +35,19 @@ bool send_all(int to, std::string_view bytes) {
   return true;
 }
 
+// A greeting, or whatever the frame is, with this version.
+std::string with_version(std::string frame, const std::string& version) {
+  const std::string key = R"("version":")";
+  const auto found = frame.find(key);
+  if (version.empty() || !frame.starts_with("INFO ") || found == std::string::npos) return frame;
+  const auto begin = found + key.size();
+  return frame.replace(begin, frame.find('"', begin) - begin, version);
+}
+
 // Takes the whole frames of the NATS protocol out of what the server said. An acknowledgement is a
 // MSG without the type that every answer of the JetStream API has.
-std::string take_answers(std::string& said, bool without_acknowledgements) {
+std::string take_answers(std::string& said, bool without_acknowledgements,
+                         const std::string& version) {
   std::string frames;
   while (true) {
     const auto line = said.find("\r\n");
@@ -52,7 +62,8 @@ std::string take_answers(std::string& said, bool without_acknowledgements) {
     const std::string_view body = std::string_view(said).substr(line + 2);
     const bool acknowledgement =
         message && body.starts_with('{') && !body.starts_with(R"({"type")");
-    if (!acknowledgement || !without_acknowledgements) frames.append(said, 0, size);
+    if (!acknowledgement || !without_acknowledgements)
+      frames += with_version(said.substr(0, size), version);
     said.erase(0, size);
   }
 }
@@ -84,7 +95,8 @@ std::size_t frame_size(std::string_view said) {
 
 }  // namespace
 
-TcpProxy::TcpProxy(std::uint16_t target) : target_(target), listener_(listen_on_loopback(0)) {
+TcpProxy::TcpProxy(std::uint16_t target, std::string version)
+    : target_(target), version_(std::move(version)), listener_(listen_on_loopback(0)) {
   port_ = port_of(listener_);
   thread_ = std::thread([this] { run(); });
 }
@@ -147,8 +159,8 @@ void TcpProxy::run() {
           dropped_ += said.size();
         } else {
           pair.answer += said;
-          good =
-              good && send_all(pair.client, take_answers(pair.answer, dropping_acknowledgements_));
+          good = good && send_all(pair.client,
+                                  take_answers(pair.answer, dropping_acknowledgements_, version_));
         }
       }
       if (good) {

@@ -4,14 +4,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <thread>
 
 namespace postrider::test {
 
 class TcpProxy {
  public:
-  // Listens on a free loopback port and forwards to `target`.
-  explicit TcpProxy(std::uint16_t target);
+  // Listens on a free loopback port and forwards to `target`. With a `version`, the server greets
+  // as that one.
+  explicit TcpProxy(std::uint16_t target, std::string version = {});
   ~TcpProxy();
   TcpProxy(const TcpProxy&) = delete;
   TcpProxy& operator=(const TcpProxy&) = delete;
@@ -44,6 +46,7 @@ class TcpProxy {
   std::string take_frames(std::string& said);
 
   std::uint16_t target_;
+  const std::string version_;
   std::uint16_t port_ = 0;
   int listener_ = -1;
   std::atomic<bool> stop_{false};
