@@ -547,6 +547,41 @@ TEST_F(Daemon, CheckNamesWhatIsWrongAndTheRemedy) {
   EXPECT_NE(output().find("ok   pg_logical_emit_message"), std::string::npos) << output();
 }
 
+TEST_F(Daemon, CheckNamesASlotOrAPublicationThatIsMissingOrOfTheWrongKind) {
+  const auto expect_failure = [&](const std::string& line, const std::string& what) {
+    EXPECT_EQ(postrider({"check", "--config", config()}), 1);
+    const auto begin = output().find("FAIL " + line);
+    ASSERT_NE(begin, std::string::npos) << output();
+    const auto found = output().substr(begin, output().find('\n', begin) - begin);
+    EXPECT_NE(found.find(what), std::string::npos) << found;
+    const auto next = begin + found.size() + 1;
+    EXPECT_EQ(output().find("       -> ", next), next) << "no remedy:\n" << output();
+  };
+  // Where a slot was confirmed is never the reason.
+  sql("UPDATE outbox.checkpoint SET confirm_to = 'FFFFFFFF/0'");
+  EXPECT_EQ(postrider({"check", "--config", config()}), 0) << output();
+  drop_slot();
+  expect_failure("slot postrider_shop", "does not exist");
+  sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'test_decoding')");
+  expect_failure("slot postrider_shop", "plugin test_decoding");
+  drop_slot();
+  sql("SELECT pg_create_logical_replication_slot('postrider_shop', 'pgoutput', false, true)");
+  expect_failure("slot postrider_shop", "two_phase");
+  const auto alter = [&](const std::string& change) {
+    sql("ALTER PUBLICATION postrider " + change);
+    sql("SELECT outbox.accept_publication('shop')");
+  };
+  alter("SET (publish = 'insert, update')");
+  expect_failure("publication postrider", "not inserts only");
+  alter("SET (publish = 'insert')");
+  alter("ADD TABLE outbox.settings");
+  expect_failure("publication postrider", "outbox.settings");
+  alter("DROP TABLE outbox.events");
+  expect_failure("publication postrider", "does not hold outbox.events");
+  sql("DROP PUBLICATION postrider");
+  expect_failure("publication postrider", "does not exist");
+}
+
 TEST_F(Daemon, CheckKnowsHowARoleComesByItsRights) {
   sql("ALTER ROLE relay NOREPLICATION");
   EXPECT_EQ(postrider({"check", "--config", config()}), 1);
