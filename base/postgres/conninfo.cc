@@ -18,6 +18,14 @@ std::string quote(const std::string& value) {
   return quoted + "'";
 }
 
+// libpq quotes what it cannot read, and it can read neither a password with a blank nor a URI with
+// a stray character: what may hold one is not quoted.
+std::string without_password(const std::string& conninfo, const std::string& message) {
+  const bool may_hold =
+      conninfo.find("passw") != std::string::npos || conninfo.find('@') != std::string::npos;
+  return may_hold ? "it is not quoted here, as it may hold a password" : message;
+}
+
 }  // namespace
 
 std::string with_defaults(const std::string& conninfo, const ConninfoSettings& defaults) {
@@ -27,7 +35,8 @@ std::string with_defaults(const std::string& conninfo, const ConninfoSettings& d
   const std::unique_ptr<char, void (*)(void*)> owned_message(message, &PQfreemem);
   if (!options)
     throw Failure(ErrorKind::kConfiguration,
-                  std::string("unreadable conninfo string: ") + (message == nullptr ? "" : message),
+                  "unreadable conninfo string: " +
+                      without_password(conninfo, message == nullptr ? "" : message),
                   "see \"Connection Strings\" in PostgreSQL's documentation");
   std::string result;
   const auto append = [&result](const std::string& key, const std::string& value) {

@@ -706,6 +706,62 @@ TEST_F(Daemon, ASecretThatOthersMayReadIsRefused) {
   EXPECT_NE(output().find("chmod 600"), std::string::npos) << output();
 }
 
+// Whatever is wrong with a connection, and also where nothing is.
+TEST_F(Daemon, SaysNoPassword) {
+  const std::string canary = "c4n4ryB1rd";
+  const auto postgres = conninfo("relay");
+  const std::vector<std::string> sources = {
+      postgres + " password=" + canary,
+      postgres + " sslmode=require host=127.0.0.1 password=" + canary,
+      "host=127.0.0.1 port=1 user=relay dbname=shop password=" + canary,
+      "host=127.0.0.1 port=1 password=a " + canary,
+      "host=127.0.0.1 port=1 passwort=" + canary,
+      "postgresql://relay:" + canary + "@127.0.0.1:1/shop",
+      "postgresql://relay:" + canary + "@[::1/shop",
+      "postgresql://relay:" + canary + "@127.0.0.1:port/shop",
+      "postgresql://relay:" + canary + "%@127.0.0.1/shop",
+  };
+  const auto host = "127.0.0.1:" + std::to_string(nats_.options().port);
+  const std::vector<std::string> brokers = {
+      "nats://relay:" + canary + "@" + host,        "nats://" + canary + "@" + host,
+      "nats://relay:" + canary + "/@" + host,       "nats://relay:" + canary + "@127.0.0.1:1",
+      "nats://relay:" + canary + "@127.0.0.1:port", "nats://relay:" + canary + "@",
+      "nats:/relay:" + canary + "@" + host,         "tls://relay:" + canary + "@" + host,
+  };
+  std::string said;
+  const auto expect_silence = [&](const std::string& text, const std::string& of) {
+    EXPECT_EQ(text.find(canary), std::string::npos) << of << " says\n" << text;
+    said += text;
+  };
+  const auto says = [](const RelayProcess& relay, const char* what) {
+    return relay.log().find(what) != std::string::npos;
+  };
+  const auto run = [&](const std::string& what, const Settings& changes) {
+    auto settings = with_http();
+    for (const auto& [key, value] : changes) settings[key] = "\"" + value + "\"";
+    const auto file = write_config(settings, "canary").string();
+    for (std::vector<std::string> command : {std::vector<std::string>{"check"}, {"status"}}) {
+      command.insert(command.end(), {"--config", file});
+      (void)postrider(command);
+      expect_silence(output(), command[0] + " of " + what);
+    }
+    const auto relay = start_relay(settings, {}, "canary");
+    EXPECT_TRUE(dev::wait_until(
+        [&] {
+          return !relay->running() || ready() || says(*relay, "unavailable") ||
+                 says(*relay, "remedy");
+        },
+        kPatience))
+        << what << relay->log();
+    expect_silence(get(port_, "/readyz").body + get(port_, "/metrics").body + relay->log(),
+                   "relay of " + what);
+  };
+  for (const auto& source : sources) run(source, {{"source.conninfo", source}});
+  for (const auto& broker : brokers) run(broker, {{"nats.url", broker}});
+  EXPECT_NE(said.find("unreadable conninfo string"), std::string::npos) << said;
+  EXPECT_NE(said.find("cannot connect to"), std::string::npos) << said;
+}
+
 // `postrider dev` as its user meets it.
 TEST(Dev, UpDownAndUpAgainKeepDataAndPorts) {
   const std::string folder = "/tmp/postrider-dev-test." + std::to_string(::getpid());
