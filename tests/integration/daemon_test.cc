@@ -2,9 +2,11 @@
 #include <libpq-fe.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -92,6 +94,40 @@ TEST_F(Daemon, AnswersWhileOthersKeepConnectionsOpenAndIdle) {
   EXPECT_LT(std::chrono::steady_clock::now() - asked,
             std::chrono::milliseconds{1'000} * dev::kSlowness);
   for (const int fd : idle) ::close(fd);
+}
+
+// Within its two seconds for what comes slowly, and without taking more than 8 KiB.
+TEST_F(Daemon, RefusesARequestThatIsTooLargeAndHangsUpOnOneThatIsTooSlow) {
+  const auto relay = start_relay(with_http());
+  ASSERT_TRUE(dev::wait_until([&] { return ready(); }, kPatience)) << relay->log();
+  const auto answer_to = [&](const std::string& request) {
+    const int fd = connect_to_loopback(port_);
+    EXPECT_EQ(::send(fd, request.data(), request.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(request.size()));
+    const timeval limit{30, 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    std::string answer;
+    std::array<char, 4096> chunk{};
+    ssize_t got = 0;
+    while ((got = ::recv(fd, chunk.data(), chunk.size(), 0)) > 0)
+      answer.append(chunk.data(), static_cast<std::size_t>(got));
+    EXPECT_TRUE(got == 0 || errno == ECONNRESET) << "still open";
+    ::close(fd);
+    return answer.substr(0, 12);
+  };
+  constexpr std::size_t kTooLarge = 9UL * 1024;
+  const std::string large(kTooLarge, 'x');
+  const std::string host = " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+  EXPECT_EQ(answer_to("GET /" + large + host + "\r\n"), "HTTP/1.1 414");
+  EXPECT_EQ(answer_to("GET /livez" + host + "X: " + large + "\r\n\r\n"), "HTTP/1.1 400");
+  EXPECT_EQ(answer_to("POST /livez" + host + "Content-Length: " + std::to_string(kTooLarge) +
+                      "\r\n\r\n" + large),
+            "HTTP/1.1 413");
+  const auto asked = std::chrono::steady_clock::now();
+  EXPECT_EQ(answer_to("GET /livez HTTP/1.1\r\nHos"), "HTTP/1.1 400");
+  EXPECT_LT(std::chrono::steady_clock::now() - asked,
+            std::chrono::milliseconds{5'000} * dev::kSlowness);
+  EXPECT_EQ(get(port_, "/livez").status, 200);
 }
 
 TEST_F(Daemon, IsNotReadyWhileTheStreamIsFull) {
