@@ -538,6 +538,7 @@ TEST_F(Daemon, RefusesAConfigurationThatItDoesNotUnderstand) {
   expect_refusal("[source]\nname = \"shop\"\n[relay]\nwindow_mesages = 5\n",
                  "bad.toml:4: unknown key \"relay.window_mesages\"");
   EXPECT_NE(output().find("did you mean \"relay.window_messages\""), std::string::npos) << output();
+  expect_refusal("[source]\nname = \"shop\"\nname = \"other\"\n", "bad.toml:3");
   expect_refusal("[source]\nname = \"Shop!\"\n", "source.name");
   expect_refusal("[source]\nname = \"shop\"\n[relay]\nack_timeout = \"10\"\n", "is not a duration");
   expect_refusal("[source]\nname = \"shop\"\n[relay]\nwindow_messages = 100000\n", "out of range");
@@ -616,6 +617,22 @@ TEST_F(Daemon, CheckNamesASlotOrAPublicationThatIsMissingOrOfTheWrongKind) {
   expect_failure("publication postrider", "does not hold outbox.events");
   sql("DROP PUBLICATION postrider");
   expect_failure("publication postrider", "does not exist");
+}
+
+// Its texts may hold any bytes, and PostgreSQL converts none of them.
+TEST_F(Daemon, ADatabaseThatIsNotUtf8IsRefused) {
+  sql("CREATE DATABASE ascii OWNER owner TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' "
+      "LC_CTYPE 'C'");
+  auto settings = quick();
+  settings["source.name"] = "\"ascii\"";
+  settings["source.conninfo"] = "\"" + postgres_.conninfo("relay", "ascii") + "\"";
+  settings["migrate.conninfo"] = "\"" + postgres_.conninfo("owner", "ascii") + "\"";
+  const auto file = write_config(settings, "ascii").string();
+  ASSERT_EQ(postrider({"migrate", "up", "--config", file}), 0) << output();
+  EXPECT_EQ(postrider({"check", "--config", file}), 1);
+  EXPECT_NE(output().find("FAIL server_encoding"), std::string::npos) << output();
+  const auto relay = start_relay(settings, {}, "ascii");
+  EXPECT_EQ(relay->wait(kPatience), 37) << relay->log();
 }
 
 TEST_F(Daemon, CheckKnowsHowARoleComesByItsRights) {
