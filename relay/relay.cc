@@ -106,6 +106,12 @@ bool Relay::run_session() {
                open.start.start_lsn.is_none() ? open.slot_confirmed.to_string()
                                               : open.start.start_lsn.to_string(),
                open.epochs.newest().number, open.batches ? ", in fast-ingest batches" : "");
+  if (open.start.tail_gone && open.stream.messages > 0)
+    spdlog::warn(
+        "message {}, the stream's newest, cannot be read: it was deleted, or its "
+        "file is damaged; read models stop there, and `postrider verify stream` looks for "
+        "more of them",
+        open.stream.last_seq);
   note_republication(published_ordinal_, open.start.mark.ordinal + open.start.skip);
   const auto number = open.checkpoint.session;
   const auto last_seq = open.stream.last_seq;
