@@ -27,18 +27,9 @@ std::string nats_program() {
 void NatsServer::start(milliseconds limit) {
   if (pid()) return;
   fs::create_directories(store());
+  write_configuration();
   const auto configuration = options_.folder / "nats.conf";
   const auto log = options_.folder / "nats.log";
-  {
-    std::ofstream file(configuration, std::ios::trunc);
-    file << "listen: \"127.0.0.1:" << options_.port << "\"\n"
-         << "pid_file: \"" << (options_.folder / "nats.pid").string() << "\"\n"
-         << "jetstream {\n  store_dir: \"" << store().string() << "\"\n";
-    for (const auto& line : options_.jetstream_settings) file << "  " << line << '\n';
-    file << "}\n";
-    for (const auto& line : options_.settings) file << line << '\n';
-    if (!file.flush()) throw std::runtime_error("cannot write " + configuration.string());
-  }
   fs::remove(options_.folder / "nats.pid");
   const pid_t child =
       dev::start({{nats_program(), "-c", configuration.string()}, log, std::nullopt, {}, false});
@@ -52,6 +43,34 @@ void NatsServer::start(milliseconds limit) {
   constexpr std::size_t kLogTail = 2000;
   throw std::runtime_error("nats-server did not start: " +
                            text.substr(text.size() - std::min(text.size(), kLogTail)));
+}
+
+void NatsServer::reload(milliseconds limit) {
+  const auto running = pid();
+  if (!running) throw std::runtime_error("nats-server does not run");
+  const auto log = options_.folder / "nats.log";
+  const auto before = fs::file_size(log);
+  write_configuration();
+  ::kill(*running, SIGHUP);
+  const auto reloaded = [&] {
+    std::ifstream file(log);
+    file.seekg(static_cast<std::streamoff>(before));
+    return std::string(std::istreambuf_iterator<char>(file), {})
+               .find("Reloaded server configuration") != std::string::npos;
+  };
+  if (!wait_until(reloaded, limit)) throw std::runtime_error("nats-server did not reload");
+}
+
+void NatsServer::write_configuration() const {
+  const auto configuration = options_.folder / "nats.conf";
+  std::ofstream file(configuration, std::ios::trunc);
+  file << "listen: \"127.0.0.1:" << options_.port << "\"\n"
+       << "pid_file: \"" << (options_.folder / "nats.pid").string() << "\"\n"
+       << "jetstream {\n  store_dir: \"" << store().string() << "\"\n";
+  for (const auto& line : options_.jetstream_settings) file << "  " << line << '\n';
+  file << "}\n";
+  for (const auto& line : options_.settings) file << line << '\n';
+  if (!file.flush()) throw std::runtime_error("cannot write " + configuration.string());
 }
 
 bool NatsServer::greets() const {

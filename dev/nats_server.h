@@ -28,6 +28,9 @@ class NatsServer {
 
   // Writes the configuration, starts it, and waits until it greets and JetStream is on.
   void start(milliseconds limit = milliseconds{30'000});
+  // Writes the configuration as the options are now, and waits until the running server has read
+  // it.
+  void reload(milliseconds limit = milliseconds{30'000});
   // SIGTERM, or SIGKILL. False when it still runs after `limit`. True when it did not run.
   [[nodiscard]] bool stop(bool kill = false, milliseconds limit = milliseconds{30'000});
   [[nodiscard]] std::optional<pid_t> pid() const;
@@ -38,6 +41,7 @@ class NatsServer {
   Options& options() { return options_; }
 
  private:
+  void write_configuration() const;
   [[nodiscard]] bool greets() const;
 
   Options options_;

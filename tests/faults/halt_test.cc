@@ -1,6 +1,7 @@
 // What only a person can put right: the relay halts with its own exit code and names the remedy.
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "tests/support/world.h"
 
@@ -327,6 +328,28 @@ TEST_F(Halt, OnAnEventThatTheBrokerCannotTake) {
   EXPECT_EQ(last_seq(), 10U) << "nothing may be published behind it";
 }
 
+// The server tells no client of it: what is too large now is on its way when the server refuses it.
+TEST_F(Halt, OnAMaxPayloadLoweredUnderItAndGoesOnWhenItIsRaised) {
+  const auto relay = start_relay();
+  emit(10);
+  ASSERT_TRUE(wait_for_seq(10));
+  nats_.options().settings = {"max_payload: 65536"};
+  nats_.reload();
+  // In the middle of a transaction.
+  app_sql(
+      "INSERT INTO written SELECT outbox.emit('e', p), 'e', p::text FROM (SELECT "
+      "to_jsonb(repeat('x', CASE g WHEN 6 THEN 100000 ELSE 10 END)) AS p FROM "
+      "generate_series(1, 11) g) e");
+  EXPECT_EQ(relay->wait(kPatience), 34) << relay->log();
+  EXPECT_NE(relay->log().find("raise the broker's max_payload"), std::string::npos) << relay->log();
+  EXPECT_LE(last_seq(), 15U) << "nothing may be published behind it";
+  expect_halt(37, "max_payload: broker 65536");
+  nats_.options().settings.clear();
+  nats_.reload();
+  catch_up();
+  EXPECT_EQ(last_seq(), 21U);
+}
+
 // A publication that was altered and put back looks as it always did.
 class AlteredPublication : public Halt {
  protected:
@@ -586,6 +609,44 @@ TEST_F(Halt, OnAnApplicationNameThatSynchronousCommitWaitsFor) {
 TEST_F(Halt, OnASchemaThatItDoesNotKnow) {
   sql("INSERT INTO outbox.schema_migrations (version, name, checksum) VALUES (99, 'future', 'x')");
   expect_halt(29, "schema");
+}
+
+// As after a mistake in the name of a host: another server with the same schema, slot and row.
+TEST_F(Halt, OnACopyInAnotherCluster) {
+  emit(10);
+  catch_up();
+  struct Cluster {
+    explicit Cluster(const fs::path& folder) : environment(folder) {
+      std::ostringstream out;
+      environment.up(out);
+    }
+    ~Cluster() {
+      (void)environment.nats().stop(/*kill=*/true);
+      (void)environment.postgres().stop(dev::Shutdown::kImmediate);
+    }
+    dev::Environment environment;
+  };
+  fs::create_directory(folder_ / "other");
+  Cluster other(folder_ / "other");
+  auto& server = other.environment.postgres();
+  auto settings = quick();
+  settings["source.conninfo"] = "\"" + server.conninfo("relay", "shop") + "\"";
+  settings["migrate.conninfo"] = "\"" + server.conninfo("owner", "shop") + "\"";
+  ASSERT_EQ(postrider({"migrate", "up", "--config", write_config(settings, "copy").string()}), 0)
+      << output();
+  const auto there = server.conninfo("postgres", "shop");
+  const auto row = sql("SELECT row_to_json(c) FROM outbox.checkpoint c");
+  query(there, "DELETE FROM outbox.checkpoint");
+  query(there,
+        "INSERT INTO outbox.checkpoint SELECT * FROM json_populate_record(NULL::outbox.checkpoint, "
+        "$row$" +
+            row + "$row$)");
+  query(there, "SELECT outbox.emit('e', to_jsonb(g)) FROM generate_series(1, 10) g");
+  expect_halt(20, "wrong_system", settings);
+  EXPECT_EQ(last_seq(), 10U) << "nothing of the copy may be published";
+  emit(1);
+  catch_up();
+  EXPECT_EQ(last_seq(), 11U);
 }
 
 TEST_F(Halt, OnAnotherCluster) {
