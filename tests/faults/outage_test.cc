@@ -1,11 +1,18 @@
 // Long outages and large transactions: memory stays bounded, and both servers stop when asked.
 #include <signal.h>
+#include <sys/mount.h>
 
+#include <cerrno>
+#include <cstring>
+
+#include "dev/ports.h"
+#include "tests/support/loopback.h"
 #include "tests/support/world.h"
 
 namespace postrider::test {
 namespace {
 
+namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds kPatience{60'000};
 constexpr std::uint64_t kMiB = 1024;  // in KiB, as the kernel counts
 
@@ -134,6 +141,54 @@ TEST_F(Outage, AMessageThatAgesOutWhileItIsAskedForIsNotInDoubt) {
                               kPatience))
       << relay->log();
   EXPECT_EQ(relay->log().find("session ended"), std::string::npos) << relay->log();
+}
+
+// The broker's store on a file system of its own that is full. Mounts it, so it needs root: run by
+// ctest -C power, in a mount namespace that takes it away however the test ends.
+class FullDisk : public Outage {
+ protected:
+  ~FullDisk() override {
+    (void)nats_.stop(/*kill=*/true);
+    ::umount2(nats_.store().c_str(), MNT_DETACH);
+  }
+  // False, with errno, where this may not be done.
+  bool mount_store(const std::string& size, unsigned long flags = 0) {
+    return ::mount("tmpfs", nats_.store().c_str(), "tmpfs", flags, ("size=" + size).c_str()) == 0;
+  }
+};
+
+// Room alone does not help nats-server 2.9: it answers nothing any more, not even SIGTERM.
+TEST_F(FullDisk, OfTheBrokerIsWaitedForUntilThereIsRoom) {
+  ASSERT_TRUE(nats_.stop());
+  ASSERT_TRUE(mount_store("16m")) << "cannot mount a tmpfs, which needs root: "
+                                  << std::strerror(errno);
+  // Or it would count what is free, and refuse before the disk is full.
+  nats_.options().jetstream_settings = {"max_file_store: 1GB"};
+  nats_.start();
+  const auto port = dev::free_port();
+  auto settings = quick();
+  settings["relay.ack_timeout"] = "\"1s\"";
+  settings["http.listen"] = "\"127.0.0.1:" + std::to_string(port) + "\"";
+  const auto relay = start_relay(settings);
+  const auto readiness = [&] { return http_get(port, "/readyz").substr(0, 12); };
+  ASSERT_TRUE(dev::wait_until([&] { return readiness() == "HTTP/1.1 200"; }, kPatience))
+      << relay->log();
+  app_sql(
+      "INSERT INTO written SELECT outbox.emit('e', p), 'e', p::text FROM (SELECT "
+      "to_jsonb(repeat('x', 100000)) AS p FROM generate_series(1, 250) g) e");
+  const auto full = [&] { return fs::space(nats_.store()).available < 100'000; };
+  ASSERT_TRUE(dev::wait_until([&] { return full() && readiness() == "HTTP/1.1 503"; }, kPatience))
+      << relay->log();
+  EXPECT_TRUE(relay->running()) << relay->log();
+  ASSERT_TRUE(mount_store("64m", MS_REMOUNT)) << std::strerror(errno);
+  ASSERT_TRUE(nats_.stop(/*kill=*/true));
+  nats_.start();
+  ASSERT_TRUE(wait_for_seq(250)) << relay->log();
+  EXPECT_TRUE(dev::wait_until([&] { return readiness() == "HTTP/1.1 200"; }, kPatience))
+      << relay->log();
+  const auto found = verdict();
+  EXPECT_TRUE(found.good()) << found;
+  EXPECT_EQ(found.expected, 250U);
 }
 
 TEST_F(Outage, OfTheBrokerDoesNotHoldUpAFastShutdownOfPostgres) {
