@@ -5,6 +5,7 @@
 
 #include "base/postgres/sql.h"
 #include "base/postgres/standby_slots.h"
+#include "daemon/check/known_losses.h"
 #include "daemon/check/standby_names.h"
 #include "daemon/migrate/captured_tables.h"
 #include "migrations/migrations.h"
@@ -147,6 +148,12 @@ class SourceChecks {
     const auto rules = published_rules(options_.outboxes, options_.captures);
     unmatched_tables(rules);
     if (rules.empty()) return;
+    if (const auto mended = mends_stale_publications(source_.server_version()); !mended.empty())
+      add(CheckLevel::kWarn, "captured tables",
+          "this PostgreSQL may leave out rows of transactions that are open while a publication is "
+          "altered, as `postrider migrate up` does",
+          "upgrade to " + std::string(mended) +
+              " or newer, or run it while nobody writes these tables");
     const std::string publication = capture_publication(options_.source.publication);
     try {
       require_capture(publication, source_.capture_problem(options_.source.name));
