@@ -10,8 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "base/postgres/holder_life.h"
 #include "relay/postgres/source.h"
-#include "relay/progress/holder_life.h"
 #include "relay/status.h"
 
 namespace postrider {

@@ -103,15 +103,30 @@ bool Target::try_lock() {
 }
 
 bool Target::end_dead_holder(std::chrono::milliseconds idle) {
-  return transact(*connection_, [&](pqxx::work& tx) {
+  const auto asked = std::chrono::steady_clock::now();
+  const auto holders = transact(*connection_, [&](pqxx::work& tx) {
     return sql::exec(
-               tx,
-               std::string("SELECT coalesce(bool_or(pg_terminate_backend(a.pid)), false) "
-                           "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE ") +
-                   kIsApplierLock +
-                   "AND a.usename = current_user AND a.state LIKE 'idle%' "
-                   "AND clock_timestamp() - a.state_change > $3::int * interval '1 millisecond'",
-               kApplierLockClass, options_.readmodel, static_cast<int>(idle.count()))[0][0]
+        tx,
+        std::string(
+            "SELECT a.pid, a.state_change::text, "
+            "(extract(epoch FROM clock_timestamp() - a.state_change) * 1000)::bigint "
+            "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = current_user "
+            "AND a.state LIKE 'idle%' AND ") +
+            kIsApplierLock,
+        kApplierLockClass, options_.readmodel);
+  });
+  if (holders.empty()) return false;
+  const auto pid = holders[0][0].as<int>();
+  const auto changed = holders[0][1].as<std::string>();
+  const std::chrono::milliseconds by_server(holders[0][2].as<std::int64_t>());
+  if (holder_life_.silence(pid, changed, by_server, asked, std::chrono::steady_clock::now()) < idle)
+    return false;
+  // Looked at anew: not if it has just shown life, or has ended and another has its number.
+  return transact(*connection_, [&](pqxx::work& tx) {
+    return sql::exec(tx,
+                     "SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) "
+                     "FROM pg_stat_activity WHERE pid = $1 AND state_change::text = $2",
+                     pid, changed)[0][0]
         .as<bool>();
   });
 }

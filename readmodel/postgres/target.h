@@ -16,6 +16,7 @@
 
 #include "base/coverage_notice.h"
 #include "base/error.h"
+#include "base/postgres/holder_life.h"
 #include "base/postgres/sql.h"
 #include "postrider/received_event.h"
 #include "readmodel/progress/barrier.h"
@@ -66,8 +67,8 @@ class Target {
 
   // The session-level advisory lock of the read model, held until the connection ends.
   [[nodiscard]] bool try_lock();
-  // Ends the backend that holds the lock if it has done nothing for `idle`, by the server's clock:
-  // its process is paused or its host is gone. True when it ended one.
+  // Ends the backend that holds the lock if it has done nothing for `idle`, by the server's clock
+  // or as seen from here: its process is paused or its host is gone. True when it ended one.
   bool end_dead_holder(std::chrono::milliseconds idle);
   // A statement with no effect: its time is what another applier judges this one's life by.
   void heartbeat();
@@ -124,6 +125,7 @@ class Target {
   TargetOptions options_;
   std::unique_ptr<pqxx::connection> connection_;
   std::int64_t generation_ = 0;  // of the tables that open() found
+  HolderLife holder_life_;       // of who applies it, while that is not us
 };
 
 // True when a process holds the applier's lock of that read model. In a transaction of its own.

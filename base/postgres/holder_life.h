@@ -1,5 +1,5 @@
-// How long the owner of a source has shown no life, as a standby that looks now and then sees it.
-// Pure: time comes in as an argument.
+// How long the holder of a lock has shown no life, as a standby that looks now and then sees it:
+// the owner of a source, or the applier of a read model. Pure: time comes in as an argument.
 //
 // The server tells when the owner's backend last changed its state, by its own clock; that says it
 // at the first look. But a clock that was set back says too little, for as long as it was set back.

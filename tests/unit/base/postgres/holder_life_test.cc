@@ -1,4 +1,4 @@
-#include "relay/progress/holder_life.h"
+#include "base/postgres/holder_life.h"
 
 #include <gtest/gtest.h>
 
