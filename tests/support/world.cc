@@ -3,6 +3,7 @@
 #include <libpq-fe.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -11,8 +12,10 @@ namespace postrider::test {
 namespace fs = std::filesystem;
 namespace {
 
+// In POSTRIDER_TEST_FOLDER, which must not be long: Unix sockets are made below it.
 fs::path new_folder() {
-  std::string path = "/tmp/postrider-test.XXXXXX";
+  const char* root = std::getenv("POSTRIDER_TEST_FOLDER");
+  std::string path = std::string(root == nullptr ? "/tmp" : root) + "/postrider-test.XXXXXX";
   if (::mkdtemp(path.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
   fs::permissions(path, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
   return path;
