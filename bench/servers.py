@@ -85,9 +85,12 @@ class Servers:
 
     @staticmethod
     def ready(port):
+        """Whether that server is up and has a leader to ask: without one, nobody answers."""
         try:
-            return "error" not in JetStream(f"nats://127.0.0.1:{port}").request("STREAM.NAMES")
-        except OSError:
+            client = JetStream(f"nats://127.0.0.1:{port}")
+            client.socket.settimeout(1)
+            return "error" not in client.request("STREAM.NAMES")
+        except (OSError, ValueError):
             return False
 
     def __exit__(self, kind, *_):
