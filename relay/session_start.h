@@ -81,8 +81,8 @@ using RequireOwner = std::function<void(Source&)>;
                                              const Checkpoint& checkpoint);
 // Nothing that ages, and nothing that may be purged, takes from the front.
 [[nodiscard]] bool keeps_front(const wire::StreamInfo& stream);
-// And yet something behind the durable message is gone from there, though there may be others
-// behind it: the broker has lost it. `stream` is the one that the row names.
+// It keeps its front, and yet does not reach back to what follows the durable message: the broker
+// has lost that. `stream` is the one that the row names.
 [[nodiscard]] bool lost_front(const wire::StreamInfo& stream, std::uint64_t durable_seq);
 
 // Whose messages may stand in the stream behind the durable one: the row's, and that one's.
